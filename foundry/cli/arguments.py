@@ -1,0 +1,101 @@
+"""Genome arguments: a path, `-` for standard input, or the name of a genome that comes along."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from foundry.dsl.program import Program
+
+Genome = Annotated[str, typer.Argument(metavar="F", help="A path, - for standard input, or a shipped name (llama).")]
+Genomes = Annotated[list[str], typer.Argument(metavar="F", help="Paths, - for standard input, or shipped names (llama).")]
+Seed = Annotated[int, typer.Option(metavar="S", help="The same seed gives the same result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A genome's text and what to call it: its path, `-`, or its shipped name."""
+
+    label: str
+    text: str
+
+
+def resolve(argument: str) -> str:
+    """The path that a genome argument means, or `-`.
+
+    Raises:
+        typer.BadParameter: there is no such file and no shipped genome of that name.
+    """
+    from foundry.dsl.source import resource_folder
+
+    if argument == "-" or Path(argument).is_file():
+        return argument
+    if Path(argument).is_dir():
+        raise typer.BadParameter(f"{argument} is a folder; name a genome in it")
+    shipped = resource_folder("genomes")
+    candidate = shipped / f"{argument}.genome"
+    if "/" not in argument and candidate.is_file():
+        return str(candidate)
+    names = ", ".join(sorted(path.stem for path in shipped.glob("*.genome")))
+    raise typer.BadParameter(f"no file {argument} and no genome of that name comes with foundry, which has {names}")
+
+
+def expand(arguments: list[str]) -> list[str]:
+    """The arguments with every folder replaced by the genome files below it, in order of their names.
+
+    Raises:
+        typer.BadParameter: a folder without genomes.
+    """
+    files: list[str] = []
+    for argument in arguments:
+        if not Path(argument).is_dir():
+            files.append(argument)
+            continue
+        found = sorted(str(path) for path in Path(argument).rglob("*.genome"))
+        if not found:
+            raise typer.BadParameter(f"no .genome file in the folder {argument}")
+        files.extend(found)
+    return files
+
+
+def read(argument: str) -> Source:
+    """The text that a genome argument names.
+
+    Raises:
+        typer.BadParameter: there is no such genome.
+        GenomeError: it is no text, or too large.
+    """
+    from foundry.dsl.source import read_genome
+
+    return Source(argument, read_genome(resolve(argument)))
+
+
+def load(argument: str) -> Program:
+    """The checked program that a genome argument names. A genome with errors ends the command.
+
+    Raises:
+        Failure: the genome has errors; they are printed on standard error first.
+    """
+    return load_source(argument)[1]
+
+
+def load_source(argument: str) -> tuple[Source, Program]:
+    """As `load`, with the text."""
+    import sys
+
+    from foundry.cli.failures import Failure
+    from foundry.dsl.check import load_program
+    from foundry.dsl.diagnostics import GenomeError, render
+
+    try:
+        source = read(argument)
+        return source, load_program(source.text, source.label)
+    except GenomeError as error:
+        print(render(error.diagnostics, error.text, color=sys.stderr.isatty()).rstrip(), file=sys.stderr)
+        count = sum(d.severity == "error" for d in error.diagnostics)
+        raise Failure(f"{argument} has {count} error{'s' if count != 1 else ''}") from None

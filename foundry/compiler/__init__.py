@@ -1,0 +1,1 @@
+"""Program to graph, cost, PyTorch source and module."""

@@ -1,0 +1,138 @@
+"""A program as one flat graph of primitives: what costs, cuts and reports are computed from.
+
+Calls are inlined; the body of a repeat appears once. Every vertex is an integer, in execution order,
+with the attributes
+
+    op          a primitive of the registry, `input`, `number` (a constant), `slot` (s, h, i or j of a
+                score or a mask), or `carry` (what a repeated body takes from the pass before)
+    type        the TensorType of its value
+    attrs       compile-time arguments; for attend also its score and mask
+    operands    vertices (int) and compile-time numbers (float), in the registry's order, as pairs
+                ("vertex", n) and ("number", x)
+    path        where it stands, by the names of the genome: layers/attention/q
+    times       how often it runs in one forward pass
+    copies      how many sets of weights it adds: 0 where it uses another vertex's
+    part        score or mask for what runs inside an attend, else ""
+    fused       the recognised operation (see recognise) that it is a part of, else ""
+    group       the vertex that is the result of that operation, or -1
+    span        where it comes from in the genome
+
+Edges are the flow of data, from operand to user. A repeated body has no edge back to its `carry`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import networkx as nx
+
+from foundry.compiler.recognise import recognise
+from foundry.dsl.program import Node, Program, Unit
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where nodes are being added: see the vertex attributes. `scope` tells weights apart."""
+
+    path: str = ""
+    times: int = 1
+    copies: int = 1
+    part: str = ""
+    scope: tuple = ()
+
+
+def build_graph(program: Program) -> nx.DiGraph:
+    """The graph of a program's model; `graph.graph` holds its `result` vertex and `vocab`."""
+    return unit_graph(program.model, vocab=program.vocab)
+
+
+def unit_graph(unit: Unit, **about: Any) -> nx.DiGraph:
+    """The graph of one unit alone: a loss, say."""
+    builder = _Builder(nx.DiGraph(**about))
+    inputs = [
+        builder.add("input", i.type, i.attrs, [], str(i.attrs["name"]), _Place(), span=i.span) for i in unit.inputs
+    ]
+    builder.graph.graph["result"] = builder.unit(unit, inputs, _Place())
+    return builder.graph
+
+
+@dataclass
+class _Builder:
+    graph: nx.DiGraph
+    weights: set[tuple] = field(default_factory=set)  # the scopes of weights that have been counted
+
+    def add(
+        self, op: str, type: Any, attrs: dict[str, Any], operands: list, name: str, place: _Place, **more: Any
+    ) -> int:
+        vertex = self.graph.number_of_nodes()
+        pairs = tuple(("vertex", o) if isinstance(o, int) else ("number", float(o)) for o in operands)
+        self.graph.add_node(
+            vertex, op=op, type=type, attrs=attrs, operands=pairs, path=_join(place.path, name), times=place.times,
+            copies=place.copies, part=place.part, fused="", group=-1, span=more.get("span"),
+        )  # fmt: skip
+        self.graph.add_edges_from((o, vertex) for kind, o in pairs if kind == "vertex")
+        return vertex
+
+    def unit(self, unit: Unit, inputs: list, place: _Place) -> Any:
+        """Add a unit's nodes, and give the vertex of its result. Operands are vertices (int) or numbers (float)."""
+        known: dict[Node, Any] = dict(zip(unit.inputs, inputs, strict=True))
+        names = _names(unit)
+        for index, node in enumerate(unit.nodes):
+            operands = [known[i] if isinstance(i, Node) else float(i) for i in node.inputs]
+            scope = (place.scope, "shared", node.instance) if node.instance else (place.scope, index)
+            if node.op == "repeat":
+                known[node] = self.repeat(node, operands, names[node], place, scope)
+            elif node.unit is not None:
+                inside = _Place(_join(place.path, names[node]), place.times, place.copies, place.part, scope)
+                known[node] = self.call(node.unit, operands, inside)
+            else:
+                known[node] = self.primitive(node, operands, names[node], place, scope)
+        return known[unit.result]
+
+    def call(self, unit: Unit, inputs: list, place: _Place) -> Any:
+        first = self.graph.number_of_nodes()
+        result = self.unit(unit, inputs, place)
+        fused = recognise(unit)
+        if fused is not None:
+            for vertex in range(first, self.graph.number_of_nodes()):
+                self.graph.nodes[vertex].update(fused=fused.kind, group=result)
+        return result
+
+    def repeat(self, node: Node, operands: list, name: str, place: _Place, scope: tuple) -> Any:
+        assert node.unit is not None
+        times = int(node.attrs["times"])  # type: ignore[call-overload]
+        copies = place.copies * (1 if node.attrs.get("shared") else times)
+        inside = _Place(_join(place.path, name), place.times * times, copies, place.part, scope)
+        carry = self.add("carry", node.type, {}, operands[:1], "carry", inside, span=node.span)
+        return self.call(node.unit, [carry, *operands[1:]], inside)
+
+    def primitive(self, node: Node, operands: list, name: str, place: _Place, scope: tuple) -> int:
+        parts = []
+        for part in ("score", "mask"):
+            unit = node.attrs.get(part)
+            if isinstance(unit, Unit):
+                inside = _Place(_join(_join(place.path, name), part), place.times, place.copies, part, (scope, part))
+                slots = [self.add("slot", i.type, i.attrs, [], str(i.attrs["name"]), inside) for i in unit.inputs]
+                parts.append(self.unit(unit, slots, inside))
+        copies = 0 if scope in self.weights else place.copies
+        self.weights.add(scope)
+        weighted = _Place(place.path, place.times, copies, place.part)
+        vertex = self.add(node.op, node.type, node.attrs, operands, name, weighted, span=node.span)
+        self.graph.add_edges_from((result, vertex) for result in parts)
+        return vertex
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}/{name}" if path else name
+
+
+def _names(unit: Unit) -> dict[Node, str]:
+    """A name for each node of a unit, unlike its neighbours'."""
+    taken: dict[str, int] = {}
+    names = {}
+    for node in unit.nodes:
+        name = node.name or (node.unit.name if node.unit else "") or node.op
+        taken[name] = taken.get(name, 0) + 1
+        names[node] = name if taken[name] == 1 else f"{name}_{taken[name]}"
+    return names

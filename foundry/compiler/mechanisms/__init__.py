@@ -1,0 +1,1 @@
+"""One file per primitive: the reference PyTorch code that the emitter copies."""

@@ -1,0 +1,49 @@
+"""The command line of an emitted file: train on the bytes of files, and generate."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from foundry.compiler.mechanisms.generate import LONGEST, generate
+
+BATCH, CLIP = 0, 0.0
+Model = loss = schedule = context = optimizers = None
+
+
+def train(model, data, steps, seed=0):
+    """Train on `data`, a tensor of bytes: random windows of it, as many as make up BATCH tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    steppers = optimizers(model)
+    for step in range(steps):
+        t = step / steps
+        length = max(1, min(int(context(t)), len(data) - 1, LONGEST or len(data)))
+        starts = torch.randint(len(data) - length, (max(1, BATCH // length), 1), generator=generator)
+        window = data[starts + torch.arange(length + 1)].long()
+        value = loss(model(window[:, :-1]), window[:, 1:]).mean()
+        value.backward()
+        if CLIP:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        for stepper in steppers:
+            for group in stepper.param_groups:
+                group["lr"] = group["peak_lr"] * schedule(t)
+            stepper.step()
+            stepper.zero_grad()
+        if step % 10 == 0 or step == steps - 1:
+            print(f"step {step}: loss {value.item():.4f}", flush=True)
+
+
+def main(verb="", *arguments):
+    """`train STEPS FILE...` writes model.pt; `generate WEIGHTS PROMPT` continues the prompt."""
+    model = Model()
+    model.initialise(0)
+    if verb == "train" and len(arguments) > 1:
+        text = b"".join(Path(file).read_bytes() for file in arguments[1:])
+        train(model, torch.frombuffer(bytearray(text), dtype=torch.uint8), int(arguments[0]))
+        torch.save(model.state_dict(), "model.pt")
+    elif verb == "generate" and len(arguments) == 2:
+        model.load_state_dict(torch.load(arguments[0], weights_only=True))
+        prompt = torch.tensor([list(arguments[1].encode() or b"\n")])
+        sys.stdout.buffer.write(bytes(t % 256 for t in generate(model, prompt, 200)[0].tolist()) + b"\n")
+    else:
+        sys.exit("usage: python model.py train STEPS FILE... | generate WEIGHTS PROMPT")

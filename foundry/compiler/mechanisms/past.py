@@ -1,0 +1,38 @@
+"""What a decoder remembers, and which positions the tokens at hand are."""
+
+import torch
+
+
+class Past:
+    """What decoding remembers, so that no token is computed twice.
+
+    Each operation that looks back claims a slot, in the order in which they run; `advance` ends a call of the model.
+    """
+
+    def __init__(self):
+        self.position = 0  # tokens seen
+        self.slots, self.claimed = [], 0
+
+    def slot(self):
+        if self.claimed == len(self.slots):
+            self.slots.append({})
+        self.claimed += 1
+        return self.slots[self.claimed - 1]
+
+    def join(self, *new, keep=None):
+        """`new` tensors (..., T, D) after what earlier calls left here; the last `keep` positions stay for the next."""
+        slot = self.slot()
+        whole = [torch.cat((old, x), -2) for old, x in zip(slot["kept"], new, strict=True)] if slot else list(new)
+        drop = 0 if keep is None else max(0, whole[0].size(-2) - keep)
+        slot["kept"] = [x[..., drop:, :] for x in whole]
+        return whole
+
+    def advance(self, tokens):
+        self.position += tokens
+        self.claimed = 0
+
+
+def position(tokens, past=None, device=None):
+    """The index of each of the next `tokens` positions: (T,)."""
+    start = past.position if past is not None else 0
+    return torch.arange(start, start + tokens, device=device)

@@ -1,0 +1,11 @@
+"""Rotary positions (Su et al. 2021, arXiv:2104.09864)."""
+
+import torch
+
+
+def rotate(x, angle):
+    """Turn each channel of the first half with its partner in the second: x (..., T, D), angle (..., T, D / 2 or 1)."""
+    half = x.size(-1) // 2
+    angle = angle.expand(*angle.shape[:-1], half)
+    cos, sin = angle.cos(), angle.sin()
+    return x * torch.cat((cos, cos), -1) + x.roll(half, -1) * torch.cat((-sin, sin), -1)

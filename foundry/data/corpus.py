@@ -1,0 +1,205 @@
+"""The corpus: bytes split by document into train, validation and test, cached as memory-mapped arrays."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foundry.data.documents import CorpusError, Source, find_source, read_documents
+
+__all__ = ["SPLITS", "Corpus", "CorpusError", "load_corpus"]
+
+SPLITS = ("train", "validation", "test")
+RULE = "foundry corpus 1: split 90/5/5 by the SHA-256 of the document, a zero byte after each document"
+SMALLEST_SPLIT = 4096  # bytes: 32 windows of 128
+LEFTOVER_AGE = 3600  # seconds after which an unfinished build belongs to a process that died
+ATTEMPTS = 3  # at opening a cache that another process may be replacing
+BLOCK, BLOCKS = 1 << 18, 64  # bytes in a block, and how many blocks of a large array are checked at opening
+DAMAGED = (OSError, ValueError, KeyError, TypeError)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Text as bytes, one array per split.
+
+    train, validation, test: `(bytes,)` uint8, memory-mapped and read-only; a zero byte ends each document.
+    hash: 16 hex digits for the content of all documents in order, and the rule that splits them.
+    documents: how many each split has. skipped: files left out because they are not UTF-8 text.
+    """
+
+    name: str
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    hash: str
+    documents: dict[str, int]
+    skipped: int
+    folder: Path
+
+    def split(self, name: str) -> np.ndarray:
+        """The array of `train`, `validation` or `test`."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A corpus travels to another process as the name of its cache, not as its bytes."""
+        return _open, (self.folder,)
+
+
+def load_corpus(path: str | None = None, cache_dir: str | Path | None = None) -> Corpus:
+    """The corpus at `path` (see `read_documents`), or the standard library of the running interpreter.
+
+    A document belongs to the split that the hash of its content says, whatever else the corpus
+    holds: equal documents share a split, and a corpus that grows keeps its test documents apart.
+
+    The arrays are built once and opened from `cache_dir` (default: `$FOUNDRY_CACHE`, else
+    `$XDG_CACHE_HOME/foundry`, else `~/.cache/foundry`) while the files' sizes and times stay the same. A
+    damaged cache is built again. Processes that build at the same time do not disturb each other.
+
+    Raises:
+        CorpusError: missing, empty, unreadable or malformed text, too little of it, or an unwritable cache.
+    """
+    source = find_source(path)
+    folder = _cache_folder(cache_dir) / "corpora" / _fingerprint(source)
+    for _ in range(ATTEMPTS):
+        try:
+            return _open(folder)
+        except DAMAGED:
+            _build(source, folder)
+    raise CorpusError(f"{folder}: the cache is damaged as soon as it is written; set FOUNDRY_CACHE to another place")
+
+
+def _cache_folder(given: str | Path | None) -> Path:
+    if given is not None:
+        return Path(given)
+    if own := os.environ.get("FOUNDRY_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundry"
+
+
+def _fingerprint(source: Source) -> str:
+    """A key for the source as it is now: it changes with the rule and with any file's path, size or times."""
+    lines = [RULE, source.name, str(source.single)]
+    lines += [f"{os.path.abspath(f.path)} {f.size} {f.modified} {f.changed}" for f in source.files]
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _open(folder: Path) -> Corpus:
+    """Open a finished cache.
+
+    Raises:
+        DAMAGED: it is absent or not what was written.
+    """
+    about = json.loads((folder / "corpus.json").read_bytes())
+    arrays = {}
+    for split in SPLITS:
+        arrays[split] = np.memmap(folder / f"{split}.bin", dtype=np.uint8, mode="r")
+        if about["checksums"][split] != _checksum(arrays[split]):
+            raise ValueError(f"{folder / split}.bin is damaged")
+    return Corpus(
+        name=about["name"],
+        hash=about["hash"],
+        documents=about["documents"],
+        skipped=about["skipped"],
+        folder=folder,
+        **arrays,
+    )
+
+
+def _checksum(data: np.ndarray) -> str:
+    """Of the length and of evenly spaced blocks: all of an array up to 16 MiB, a sample of a larger one."""
+    digest = hashlib.sha256(str(len(data)).encode())
+    for start in range(0, len(data), max(BLOCK, len(data) // BLOCKS)):
+        digest.update(data[start : start + BLOCK].data)
+    return digest.hexdigest()
+
+
+def _build(source: Source, folder: Path) -> None:
+    """Write the arrays into a folder of our own, then move it to `folder` in one step, unless another process
+    got there first."""
+    parent = folder.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        _clear_leftovers(parent)
+        with tempfile.TemporaryDirectory(prefix=".building-", dir=parent) as space:
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(Path(space, "damaged"))
+            building = Path(space, "corpus")
+            building.mkdir()
+            _write(source, building)
+            try:
+                building.rename(folder)
+            except OSError:
+                if not folder.exists():
+                    raise
+    except OSError as error:
+        raise CorpusError(f"{parent}: cannot keep the corpus there ({error.strerror}); set FOUNDRY_CACHE") from None
+
+
+def _write(source: Source, folder: Path) -> None:
+    total = hashlib.sha256(RULE.encode())
+    documents = dict.fromkeys(SPLITS, 0)
+    sizes = dict.fromkeys(SPLITS, 0)
+    skipped = 0
+    files = {split: (folder / f"{split}.bin").open("wb") for split in SPLITS}
+    try:
+        for document in read_documents(source):
+            if document is None:
+                skipped += 1
+                continue
+            digest = hashlib.sha256(document).digest()
+            total.update(digest)
+            split = _split_of(digest)
+            files[split].write(document + b"\0")
+            documents[split] += 1
+            sizes[split] += len(document) + 1
+    finally:
+        for file in files.values():
+            file.close()
+    _refuse_small(source.name, sizes, documents, skipped)
+    about = {
+        "name": source.name,
+        "rule": RULE,
+        "hash": total.hexdigest()[:16],
+        "documents": documents,
+        "skipped": skipped,
+        "checksums": {split: _checksum(np.memmap(folder / f"{split}.bin", np.uint8, "r")) for split in SPLITS},
+    }
+    (folder / "corpus.json").write_text(json.dumps(about, indent=1))
+
+
+def _split_of(digest: bytes) -> str:
+    share = int.from_bytes(digest[:8], "big") / 2**64
+    return "train" if share < 0.90 else "validation" if share < 0.95 else "test"
+
+
+def _refuse_small(name: str, sizes: dict[str, int], documents: dict[str, int], skipped: int) -> None:
+    total, count = sum(sizes.values()), sum(documents.values())
+    if count == 0:
+        why = f"none of its {skipped} files is UTF-8 text" if skipped else "it holds no text"
+        raise CorpusError(f"{name}: {why}")
+    smallest = min(SPLITS, key=lambda split: sizes[split])
+    if sizes[smallest] < SMALLEST_SPLIT:
+        noun = "document" if count == 1 else "documents"
+        raise CorpusError(
+            f"{name}: too small to split: {total:,} bytes in {count:,} {noun} leave {sizes[smallest]:,} bytes for "
+            f"{smallest}, which needs {SMALLEST_SPLIT:,}; give some 200 kB in a hundred documents or more"
+        )
+
+
+def _clear_leftovers(parent: Path) -> None:
+    for leftover in parent.glob(".building-*"):
+        try:
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
+                shutil.rmtree(leftover, ignore_errors=True)
+        except FileNotFoundError:
+            continue

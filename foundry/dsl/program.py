@@ -1,0 +1,149 @@
+"""The typed program: what a genome means, with every function applied and every size known.
+
+A program is a tree of units. A unit is one function applied to inputs of known types: its
+nodes in the order in which they run, the last of them being the result. A function that the
+genome calls stays a unit of its own, so that the compiler can mirror the genome's structure; a
+lambda used in place is part of its surroundings.
+
+The order of nodes is also the order in which weights are created and initialised, so it is part of
+the meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+from foundry.dsl.registry import PRIMITIVES
+from foundry.dsl.syntax import NOWHERE, Genome, Span
+from foundry.dsl.types import TensorType
+
+
+@dataclass(eq=False)
+class Node:
+    """One operation.
+
+    op: `input`, `number` (a constant result: `value` in attrs), `call`, `repeat`, or the name of a
+        primitive in the registry.
+    inputs: tensors (nodes of the same unit) and compile-time numbers, in the registry's order.
+    attrs: compile-time arguments by name: numbers, strings, axis names; for `attend` also
+        `score` and `mask`, a Unit each or None; for `input` its `name`; for `repeat` its `times`.
+    unit: the body of a `call` or a `repeat`.
+    instance: nodes of one program with the same non-zero instance share their weights. For a
+        `repeat`, `shared` in attrs says that all its passes use one set.
+    name: what the genome calls it ("" where it has no name): a binding, or a function.
+    """
+
+    op: str
+    inputs: tuple[Node | float | int, ...]
+    attrs: dict[str, object]
+    type: TensorType
+    unit: Unit | None = None
+    instance: int = 0
+    name: str = ""
+    span: Span = NOWHERE
+    comments: tuple[str, ...] = ()
+
+    @property
+    def tensors(self) -> tuple[Node, ...]:
+        """The inputs that are tensors."""
+        return tuple(i for i in self.inputs if isinstance(i, Node))
+
+    def __repr__(self) -> str:
+        return f"<{self.op} {self.name or ''} : {self.type}>"
+
+
+@dataclass(eq=False)
+class Unit:
+    """A function applied to inputs of known types.
+
+    name: the function's name in the genome or the prelude; "" for an anonymous one.
+    inputs: nodes with op `input`, in parameter order, then what the body captures from outside.
+    nodes: every other node, in execution order; only those that the result needs.
+    constants: the compile-time numbers bound to its parameters, by parameter name.
+    """
+
+    name: str
+    inputs: list[Node]
+    nodes: list[Node]
+    result: Node
+    constants: dict[str, int | float] = field(default_factory=dict)
+    comments: tuple[str, ...] = ()
+    span: Span = NOWHERE
+
+    def subunits(self) -> Iterator[Unit]:
+        """The units that this one's nodes refer to, in order: calls, repeats, scores and masks."""
+        for node in self.nodes:
+            if node.unit is not None:
+                yield node.unit
+            for value in node.attrs.values():
+                if isinstance(value, Unit):
+                    yield value
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """`name` is adamw, lion or muon; `settings` holds its numbers, defaults filled in."""
+
+    name: str
+    settings: dict[str, object]
+
+
+@dataclass
+class Recipe:
+    """How to train: every part has a default.
+
+    schedule: a unit from progress t in [0, 1] to the factor on the learning rate.
+    loss: a unit from (logits, y) to one number per token.
+    context: a unit from t to the training context in tokens.
+    batch: tokens per step. clip: the largest norm of the gradient (0: no clipping).
+    """
+
+    optimizer: Optimizer
+    schedule: Unit
+    loss: Unit
+    context: Unit
+    batch: int
+    clip: float
+
+
+@dataclass
+class Program:
+    """A checked genome. `model` takes tokens and gives logits `seq[vocab]`."""
+
+    genome: Genome
+    model: Unit
+    recipe: Recipe
+    vocab: int
+
+
+def all_units(program: Program) -> Iterator[Unit]:
+    """Every unit of the model, outermost first, each as often as it is referred to."""
+    stack = [program.model]
+    while stack:
+        unit = stack.pop()
+        yield unit
+        stack.extend(reversed(list(unit.subunits())))
+
+
+def parameter_count(program: Program) -> int:
+    """How many numbers the model learns. Shared and tied weights count once."""
+    return _parameters(program.model, set())
+
+
+def _parameters(unit: Unit, seen: set[int]) -> int:
+    total = 0
+    for node in unit.nodes:
+        if node.instance and node.instance in seen:
+            continue
+        if node.instance:
+            seen.add(node.instance)
+        if node.unit is not None:
+            copies = 1 if node.attrs.get("shared") else int(node.attrs.get("times", 1))  # type: ignore[call-overload]
+            total += copies * _parameters(node.unit, set(seen))
+        elif node.op in PRIMITIVES:
+            types = tuple(i.type if isinstance(i, Node) else i for i in node.inputs)
+            total += sum(prod(shape) for shape in PRIMITIVES[node.op].weights(types, node.attrs).values())
+        total += sum(_parameters(value, seen) for value in node.attrs.values() if isinstance(value, Unit))
+    return total

@@ -1,0 +1,1 @@
+"""Population, operators, budget, workers, archive, confirmation, report."""

@@ -1,0 +1,292 @@
+"""The run folder: settings, one Parquet row per evaluation, and every genome as text.
+
+    run.json                 settings and state of the run, rewritten whole
+    evals/part-*.parquet     rows in the order in which they were finished
+    genomes/HASH.genome      every genome that was ever started
+    lock                     held by the process that writes
+
+Every file is written beside its place, forced to disk and renamed, so that a reader sees it whole
+or not at all, and what was reported as done survives the death of the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+SCHEMA_VERSION = 1
+STATUSES = ("ok", "diverged", "timeout", "out_of_memory", "crashed", "rejected", "quarantined")
+
+COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
+    ("eval_id", pa.string(), "genome_hash-rung-seed; each stands in an archive once"),
+    ("run_id", pa.string(), "hexadecimal"),
+    ("genome_hash", pa.string(), "16 hexadecimal digits of the canonical form"),
+    ("behaviour_hash", pa.string(), "16 hexadecimal digits of the results at this rung and seed"),
+    ("parent_hashes", pa.list_(pa.string()), "genome_hash of each parent"),
+    ("operator", pa.string(), "how the genome came to be"),
+    ("rung", pa.int32(), "index into the rungs of run.json; the last is confirmation"),
+    ("seed", pa.int64(), "of initialisation and batch order"),
+    ("status", pa.string(), "one of " + ", ".join(STATUSES)),
+    ("error_code", pa.string(), "empty unless the status is not ok"),
+    ("compute_budget", pa.float64(), "flop: training, bytes moved counted at their worth"),
+    ("tokens", pa.int64(), "tokens trained on"),
+    ("steps", pa.int64(), "optimizer steps"),
+    ("val_bpb", pa.float64(), "bits per byte on the validation split"),
+    ("test_bpb", pa.float64(), "bits per byte on the test split; confirmation alone has it"),
+    ("train_curve", pa.list_(pa.list_(pa.float64())), "pairs of progress (0 to 1) and bits per byte in training"),
+    ("parameters", pa.int64(), "parameters"),
+    ("flops_per_token", pa.float64(), "flop/token, forward"),
+    ("bytes_per_token", pa.float64(), "bytes/token moved, forward"),
+    ("cache_bytes_per_token", pa.float64(), "bytes/token that the decoder keeps, float32"),
+    ("peak_rss", pa.int64(), "bytes resident, at most"),
+    ("cpu_s", pa.float64(), "seconds of processor time"),
+    ("wall_s", pa.float64(), "seconds"),
+    ("data_hash", pa.string(), "hexadecimal, of the corpus and its split"),
+    ("foundry_version", pa.string(), "version"),
+    ("torch_version", pa.string(), "version"),
+    ("schema_version", pa.int32(), "version of these columns"),
+    ("finished_at", pa.timestamp("us", tz="UTC"), "time, UTC"),
+)
+SCHEMA = pa.schema(
+    [pa.field(name, kind, metadata={"unit": unit}) for name, kind, unit in COLUMNS],
+    metadata={"schema_version": str(SCHEMA_VERSION)},
+)
+NAMES = tuple(name for name, _, _ in COLUMNS)
+
+Row = dict[str, Any]
+
+
+class ArchiveError(Exception):
+    """A run folder that cannot be used. The message is one line: which, why, and what to do."""
+
+
+class Archive:
+    """A run folder, for reading; `lock` it to write.
+
+    `warnings` collects a line for each damaged part that was set aside while reading.
+
+    Raises:
+        ArchiveError: `folder` is not a run folder.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.warnings: list[str] = []
+        self._lock: int | None = None  # a file descriptor
+        self._parts: dict[str, list[Row]] = {}
+        if not self.folder.is_dir():
+            raise ArchiveError(f"{folder}: no such run folder")
+        if not (self.folder / "run.json").is_file():
+            raise ArchiveError(f"{folder}: not a run folder (it has no run.json); name another")
+        self.read_run()
+
+    @classmethod
+    def create(cls, folder: str | Path, run: Mapping[str, Any]) -> Archive:
+        """A new run folder, locked, with `run` as its run.json. An empty folder may exist already.
+
+        Raises:
+            ArchiveError: the folder holds something else, is in use, or cannot be written.
+        """
+        folder = Path(folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            inside = {path.name for path in folder.iterdir()} - {"lock"}
+            if "run.json" in inside:
+                raise ArchiveError(f"{folder}: holds a run already; go on with it by --resume, or name another folder")
+            if inside:
+                raise ArchiveError(f"{folder}: not a run folder (it holds other files); name a new one")
+            lock = _take_lock(folder)
+            (folder / "evals").mkdir()
+            (folder / "genomes").mkdir()
+        except OSError as error:
+            raise ArchiveError(_cannot("make a run folder", error, folder)) from None
+        try:
+            _write(folder / "run.json", _json(run))
+            archive = cls(folder)
+        except BaseException:
+            os.close(lock)
+            raise
+        archive._lock = lock
+        return archive
+
+    def lock(self) -> None:
+        """Become the process that writes, until `close` or death.
+
+        Raises:
+            ArchiveError: another process writes here, or nobody can.
+        """
+        if self._lock is None:
+            try:
+                self._lock = _take_lock(self.folder)
+                for part in ("evals", "genomes"):
+                    (self.folder / part).mkdir(exist_ok=True)
+                    for leftover in (self.folder / part).glob(".*.tmp"):
+                        leftover.unlink()
+            except OSError as error:
+                raise ArchiveError(_cannot("write", error, self.folder)) from None
+
+    def close(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Write rows as one new part. When this returns, they are on disk.
+
+        Raises:
+            ArchiveError: the disk is full, or refuses otherwise; no row of these was kept.
+        """
+        self._require_lock()
+        table = pa.Table.from_pylist([{name: row.get(name) for name in NAMES} for row in rows], schema=SCHEMA)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        number = 1 + max((_number(path) for path in (self.folder / "evals").glob("part-*")), default=0)
+        name = f"part-{number:06d}.parquet"
+        _write(self.folder / "evals" / name, sink.getvalue().to_pybytes())
+        self._parts[name] = table.to_pylist()
+
+    def rows(self) -> list[Row]:
+        """Every row, in the order of writing; `finished_at` is a datetime.
+
+        A part that cannot be read is renamed to `*.damaged` and named in `warnings`.
+        """
+        out: dict[str, Row] = {}
+        for path in sorted((self.folder / "evals").glob("part-*.parquet"), key=_number):
+            for row in self._part(path):
+                out.setdefault(row["eval_id"], row)
+        return list(out.values())
+
+    def _part(self, path: Path) -> list[Row]:
+        if path.name not in self._parts:
+            try:
+                table = pq.read_table(path, partitioning=None)
+                missing = [name for name in NAMES if name not in table.column_names]
+                if missing:
+                    raise ValueError(f"it lacks the column {missing[0]}")
+                self._parts[path.name] = table.select(NAMES).cast(SCHEMA).to_pylist()
+            except FileNotFoundError:
+                return []
+            except (OSError, ValueError, pa.ArrowException) as error:
+                self._set_aside(path, error)
+                self._parts[path.name] = []
+        return self._parts[path.name]
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        reason = " ".join(str(error).split())[:120]
+        aside = path.with_name(path.name + ".damaged")
+        try:
+            path.rename(aside)
+            self.warnings.append(f"{path}: damaged ({reason}); set aside as {aside.name}, its evaluations are missing")
+        except OSError:
+            self.warnings.append(f"{path}: damaged ({reason}) and left in place; its evaluations are missing")
+
+    def read_run(self) -> dict[str, Any]:
+        """The content of run.json.
+
+        Raises:
+            ArchiveError: it is damaged.
+        """
+        path = self.folder / "run.json"
+        try:
+            run = json.loads(path.read_bytes())
+            if not (isinstance(run, dict) and isinstance(run.get("run_id"), str)):
+                raise ValueError("it has no run_id")
+            return run
+        except (OSError, ValueError, RecursionError) as error:
+            raise ArchiveError(f"{path}: not the description of a run ({error}); name another folder") from None
+
+    def write_run(self, run: Mapping[str, Any]) -> None:
+        """Replace run.json."""
+        self._require_lock()
+        _write(self.folder / "run.json", _json(run))
+
+    def write_genome(self, genome_hash: str, text: str) -> None:
+        """Keep the text of a genome, once."""
+        self._require_lock()
+        path = self.folder / "genomes" / f"{genome_hash}.genome"
+        if not path.exists():
+            _write(path, text.encode())
+
+    def genome(self, genome_hash: str) -> str:
+        """The text of a genome.
+
+        Raises:
+            ArchiveError: it is not there.
+        """
+        path = self.folder / "genomes" / f"{genome_hash}.genome"
+        try:
+            return path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArchiveError(_cannot("read", error, path)) from None
+
+    def write_file(self, name: str, text: str) -> None:
+        """Write `best.genome` or `best.py`."""
+        self._require_lock()
+        _write(self.folder / name, text.encode())
+
+    def _require_lock(self) -> None:
+        if self._lock is None:
+            raise ArchiveError(f"{self.folder}: open for reading only")
+
+
+def _number(path: Path) -> int:
+    digits = path.name.removeprefix("part-").split(".")[0]
+    return int(digits) if digits.isdecimal() else 0
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
+def _take_lock(folder: Path) -> int:
+    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        raise ArchiveError(f"{folder}: another process is writing this run; wait for it, or end it") from None
+    return file
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Put `data` at `path`, whole and on disk, or leave what was there.
+
+    Raises:
+        ArchiveError: the disk is full, or refuses otherwise.
+    """
+    building = path.with_name(f".{path.name}.tmp")
+    try:
+        with _removed_on_error(building), building.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        building.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise ArchiveError(_cannot("write", error, path)) from None
+
+
+@contextlib.contextmanager
+def _removed_on_error(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _cannot(what: str, error: Exception, path: Path) -> str:
+    reason = getattr(error, "strerror", None) or str(error)
+    return f"{path}: cannot {what} ({reason}); make room there or name another folder"

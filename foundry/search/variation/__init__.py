@@ -1,0 +1,1 @@
+"""The variation operators, one file for each kind of change."""

@@ -1,0 +1,272 @@
+"""Building and tidying syntax trees: short constructors, names in use, dead code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from foundry.dsl.syntax import (
+    Argument,
+    Binary,
+    Binding,
+    Block,
+    Call,
+    Definition,
+    Expr,
+    Function,
+    Genome,
+    ListOf,
+    Name,
+    Number,
+    Parameter,
+    Tree,
+    Unary,
+    children,
+    walk,
+)
+
+Value = Expr | int | float | str
+
+
+def expr(value: Value) -> Expr:
+    """A tree for a value: numbers become Number (negative ones a minus sign), text a Name."""
+    if isinstance(value, str):
+        return Name(value)
+    if isinstance(value, (int, float)):
+        return Unary("-", Number(-value)) if value < 0 else Number(value)
+    return value
+
+
+def call(function: Value, *positional: Value, **named: Value) -> Call:
+    """`function(positional…, name = value…)`."""
+    arguments = [Argument("", expr(value)) for value in positional]
+    arguments += [Argument(name, expr(value)) for name, value in named.items()]
+    return Call(expr(function), tuple(arguments))
+
+
+def applied(function: Expr, value: Value) -> Call:
+    """The function applied to a value: `f(x)`, and `f(x, n = 1)` where it is `f(n = 1)`."""
+    if isinstance(function, Call) and all(argument.name for argument in function.arguments):
+        return Call(function.function, (Argument("", expr(value)), *function.arguments))
+    return Call(function, (Argument("", expr(value)),))
+
+
+def op(left: Value, operator: str, right: Value) -> Binary:
+    """`left operator right`."""
+    return Binary(operator, expr(left), expr(right))
+
+
+def chain(*functions: Value) -> Expr:
+    """`f >> g >> …`."""
+    out = expr(functions[0])
+    for function in functions[1:]:
+        out = Binary(">>", out, expr(function))
+    return out
+
+
+def links(pipeline: Expr) -> list[Expr]:
+    """The stages of `f >> g >> …`, in order."""
+    if isinstance(pipeline, Binary) and pipeline.operator == ">>":
+        return links(pipeline.left) + links(pipeline.right)
+    return [pipeline]
+
+
+def fn(parameters: Iterable[str], body: Value) -> Function:
+    """`fn(parameters) => body`."""
+    return Function(tuple(Parameter(name) for name in parameters), expr(body))
+
+
+def list_of(*items: Value) -> ListOf:
+    """`[items…]`."""
+    return ListOf(tuple(expr(item) for item in items))
+
+
+def block(bindings: Iterable[tuple[str, Expr]], result: Expr) -> Expr:
+    """`{ name = value; … result }`, or the result alone where there are no bindings."""
+    bound = tuple(Binding(name, value) for name, value in bindings)
+    return Block(bound, result) if bound else result
+
+
+def define(name: str, parameters: Iterable[str] | None, value: Expr) -> Definition:
+    """`name(parameters) = value;`, or `name = value;` where there are none."""
+    if parameters is None:
+        return Definition(name, None, value)
+    return Definition(name, tuple(Parameter(parameter) for parameter in parameters), value)
+
+
+def rounded(value: float, digits: int = 2) -> float:
+    """`value` to so many significant digits."""
+    if value == 0 or not math.isfinite(value):
+        return 0.0
+    return float(f"{value:.{digits}g}")
+
+
+def size(tree: Tree) -> int:
+    """Nodes of a tree: what bloat is measured in."""
+    return sum(1 for _ in walk(tree))
+
+
+def named_argument(node: Call, name: str) -> Argument | None:
+    """The argument given by this name, or None."""
+    return next((argument for argument in node.arguments if argument.name == name), None)
+
+
+def with_argument(node: Call, name: str, value: Value) -> Call:
+    """The call with a named argument set, in its place if it is there already."""
+    new = Argument(name, expr(value))
+    if named_argument(node, name) is None:
+        return replace(node, arguments=node.arguments + (new,))
+    return replace(node, arguments=tuple(new if a.name == name else a for a in node.arguments))
+
+
+def without_argument(node: Call, name: str) -> Call:
+    """The call without a named argument."""
+    return replace(node, arguments=tuple(a for a in node.arguments if a.name != name))
+
+
+def free_names(tree: Tree, bound: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Names that a tree uses and does not bind itself, each as often as it is used."""
+    if isinstance(tree, Name):
+        if tree.id not in bound:
+            yield tree.id
+    elif isinstance(tree, Block):
+        for binding in tree.bindings:
+            yield from free_names(binding.value, bound)
+            bound = bound | {binding.name}
+        yield from free_names(tree.result, bound)
+    elif isinstance(tree, (Function, Definition)):
+        for parameter in tree.parameters or ():
+            if parameter.default is not None:
+                yield from free_names(parameter.default, bound)
+            bound = bound | {parameter.name}
+        yield from free_names(tree.body if isinstance(tree, Function) else tree.value, bound)
+    else:
+        for _, child in children(tree):
+            yield from free_names(child, bound)
+
+
+def substitute(tree: Expr, name: str, new: Expr) -> Expr:
+    """The tree with every free use of a name replaced."""
+    if isinstance(tree, Name):
+        return new if tree.id == name else tree
+    if isinstance(tree, Block):
+        bindings: list[Binding] = []
+        for index, binding in enumerate(tree.bindings):
+            bindings.append(replace(binding, value=substitute(binding.value, name, new)))
+            if binding.name == name:
+                return replace(tree, bindings=tuple(bindings) + tree.bindings[index + 1 :])
+        return replace(tree, bindings=tuple(bindings), result=substitute(tree.result, name, new))
+    if isinstance(tree, Function):
+        parameters = tuple(
+            p if p.default is None else replace(p, default=substitute(p.default, name, new)) for p in tree.parameters
+        )
+        if any(p.name == name for p in parameters):
+            return replace(tree, parameters=parameters)
+        return replace(tree, parameters=parameters, body=substitute(tree.body, name, new))
+    if isinstance(tree, Call):
+        arguments = tuple(replace(a, value=substitute(a.value, name, new)) for a in tree.arguments)
+        return replace(tree, function=substitute(tree.function, name, new), arguments=arguments)
+    if isinstance(tree, Binary):
+        return replace(tree, left=substitute(tree.left, name, new), right=substitute(tree.right, name, new))
+    if isinstance(tree, Unary):
+        return replace(tree, operand=substitute(tree.operand, name, new))
+    if isinstance(tree, ListOf):
+        return replace(tree, items=tuple(substitute(item, name, new) for item in tree.items))
+    return tree
+
+
+def used_names(tree: Tree) -> set[str]:
+    """Every name that occurs in a tree, bound or free: what a fresh name must avoid."""
+    out: set[str] = set()
+    for _, node in walk(tree):
+        if isinstance(node, Name):
+            out.add(node.id)
+        elif isinstance(node, (Binding, Definition, Parameter, Argument)):
+            out.add(node.name)
+    return out
+
+
+def fresh_name(stem: str, taken: Iterable[str]) -> str:
+    """`stem`, or `stem_b`, `stem_c` … `stem_27` …: the first that is not taken."""
+    taken = set(taken)
+    if stem not in taken:
+        return stem
+    base = stem[:-2] if len(stem) > 2 and stem[-2] == "_" and stem[-1].isalpha() else stem
+    letters = [f"{base}_{letter}" for letter in "bcdefghijklmnopqrstuvwxyz"]
+    free = next((name for name in letters if name not in taken), None)
+    return free or next(name for name in (f"{base}_{n}" for n in range(27, 27 + len(taken) + 1)) if name not in taken)
+
+
+def definitions_used(genome: Genome, roots: Iterable[str] = ("model", "recipe")) -> set[str]:
+    """Names of the definitions that the roots need, themselves included."""
+    by_name = {d.name: d for d in genome.definitions}
+    needed: set[str] = set()
+    stack = [name for name in roots if name in by_name]
+    while stack:
+        name = stack.pop()
+        if name in needed:
+            continue
+        needed.add(name)
+        stack.extend(used for used in free_names(by_name[name]) if used in by_name)
+    return needed
+
+
+def _drop_unused_bindings(tree: Expr) -> Expr:
+    if isinstance(tree, Block):
+        needed = set(free_names(tree.result))
+        kept: list[Binding] = []
+        for binding in reversed(tree.bindings):
+            if binding.name in needed:
+                needed.discard(binding.name)
+                needed |= set(free_names(binding.value))
+                kept.append(binding)
+        if not kept:
+            return tree.result
+        return replace(tree, bindings=tuple(reversed(kept)))
+    return tree
+
+
+def transform(tree: Expr, change: object) -> Expr:
+    """The tree with `change` applied to every expression, innermost first."""
+    apply = change  # a callable Expr -> Expr
+    assert callable(apply)
+    if isinstance(tree, Block):
+        bindings = tuple(replace(b, value=transform(b.value, apply)) for b in tree.bindings)
+        tree = replace(tree, bindings=bindings, result=transform(tree.result, apply))
+    elif isinstance(tree, Function):
+        parameters = tuple(
+            p if p.default is None else replace(p, default=transform(p.default, apply)) for p in tree.parameters
+        )
+        tree = replace(tree, parameters=parameters, body=transform(tree.body, apply))
+    elif isinstance(tree, Call):
+        arguments = tuple(replace(a, value=transform(a.value, apply)) for a in tree.arguments)
+        tree = replace(tree, function=transform(tree.function, apply), arguments=arguments)
+    elif isinstance(tree, Binary):
+        tree = replace(tree, left=transform(tree.left, apply), right=transform(tree.right, apply))
+    elif isinstance(tree, Unary):
+        tree = replace(tree, operand=transform(tree.operand, apply))
+    elif isinstance(tree, ListOf):
+        tree = replace(tree, items=tuple(transform(item, apply) for item in tree.items))
+    out = apply(tree)
+    return out
+
+
+def tidy(genome: Genome) -> Genome:
+    """The genome without definitions and bindings that nothing uses."""
+    definitions = tuple(replace(d, value=transform(d.value, _drop_unused_bindings)) for d in genome.definitions)
+    genome = replace(genome, definitions=definitions)
+    needed = definitions_used(genome)
+    return replace(genome, definitions=tuple(d for d in genome.definitions if d.name in needed))
+
+
+def put_definition(genome: Genome, new: Definition, before: str = "model") -> Genome:
+    """The genome with a definition replaced, or added above `before` where it is new."""
+    definitions = list(genome.definitions)
+    for index, definition in enumerate(definitions):
+        if definition.name == new.name:
+            definitions[index] = new
+            return replace(genome, definitions=tuple(definitions))
+    place = next((i for i, d in enumerate(definitions) if d.name == before), len(definitions))
+    definitions.insert(place, new)
+    return replace(genome, definitions=tuple(definitions))

@@ -1,0 +1,198 @@
+"""What a genome can call, and what each is for: primitives, the prelude, and the genome's own definitions.
+
+A function's role follows from its parameters and from the primitives that it comes down to, so that a
+new definition in the prelude, or in a genome, takes part in the search without being listed anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from foundry.dsl.check import prelude
+from foundry.dsl.registry import CALLABLE, PRIMITIVES, SLOTS
+from foundry.dsl.syntax import Call, Expr, Function, Genome, Name, Number
+from foundry.search.variation.trees import free_names
+
+# What the function in a named slot is for. Score, mask, schedule, context and loss are the language's own.
+SLOT_ROLES = {slot: slot for slot in SLOTS} | {
+    "act": "activation",
+    "norm": "norm",
+    "short": "filter",
+    "pos": "position",
+    "mix": "mixer",
+}
+
+# Roles of functions from a sequence to one of the same type.
+SHAPELESS = ("activation", "norm", "filter", "position", "mixer", "channels")
+
+
+@dataclass(frozen=True)
+class Callee:
+    """A function as its callers see it.
+
+    parameters: in order. required: those without a default, leading ones apart. optional: those with
+    one, and the default (None in a primitive that has no expression for it). leading: what a caller may
+    leave out to get a function. effects: the primitives that it comes down to.
+    """
+
+    name: str
+    origin: str  # primitive, prelude, genome
+    parameters: tuple[str, ...]
+    leading: tuple[str, ...]
+    required: tuple[str, ...]
+    optional: Mapping[str, Expr | None]
+    effects: frozenset[str]
+    role: str
+
+
+Vocabulary = Mapping[str, Callee]
+
+
+def effects(tree: Expr | Function, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """The primitives that an expression comes down to, through the definitions in `known`."""
+    out: set[str] = set()
+    for name in free_names(tree):
+        if name in known:
+            out |= known[name]
+        elif name in CALLABLE:
+            out.add(name)
+    return frozenset(out)
+
+
+def role_of(leading: tuple[str, ...], found: frozenset[str]) -> str:
+    """What a function is for, from its leading parameters and the primitives that it comes down to."""
+    names = set(leading)
+    if "s" in names and names <= set(SLOTS["score"]):
+        return "score"
+    if names and names <= set(SLOTS["mask"]):
+        return "mask"
+    if names == {"t"}:
+        return "schedule"
+    if "logits" in names:
+        return "loss"
+    for primitives, role in (
+        ({"embed"}, "input"),
+        ({"unembed"}, "output"),
+        ({"attend", "scan"}, "mixer"),
+    ):
+        if primitives & found:
+            return role
+    if "linear" in found:
+        return "mixer" if found & {"conv", "shift"} else "channels"
+    for primitives, role in (
+        ({"rotate", "position"}, "position"),
+        ({"conv", "shift"}, "filter"),
+        ({"split_heads", "merge_heads", "concat", "slice", "cross_entropy"}, "structure"),
+        ({name for name, p in PRIMITIVES.items() if p.kind == "reduce"} | {"max", "min"}, "norm"),
+    ):
+        if primitives & found:
+            return role
+    return "activation"
+
+
+def _primitive(name: str) -> Callee:
+    entry = PRIMITIVES.get(name)
+    if entry is None:  # max and min: a reduction of one argument, a choice between two
+        return Callee(name, "primitive", ("a", "b"), ("a",), ("b",), {}, frozenset({name}), "operator")
+    tensors = tuple(a.name for a in entry.args if a.is_tensor)
+    numbers = [a for a in entry.args if not a.is_tensor]
+    required = tensors[1:] + tuple(a.name for a in numbers if not isinstance(a.default, (int, float, tuple, type(None))))
+    optional = {
+        a.name: Number(a.default) if isinstance(a.default, (int, float)) else None
+        for a in numbers
+        if a.name not in required
+    }
+    role = {"pointwise": "operator", "reduce": "reduction"}.get(entry.kind, "structure")
+    if entry.kind == "pointwise" and len(tensors) == 1:
+        role = "activation"
+    if name in ("conv", "shift"):
+        role = "filter"
+    parameters = tuple(a.name for a in entry.args)
+    return Callee(name, "primitive", parameters, tensors[:1], required, optional, frozenset({name}), role)
+
+
+def _definitions(genome: Genome, origin: str, known: dict[str, Callee]) -> dict[str, Callee]:
+    """The callees of a genome's definitions; a definition sees those that it refers to, in any order."""
+    by_name = {d.name: d for d in genome.definitions}
+    out: dict[str, Callee] = {}
+
+    def visit(name: str, trail: frozenset[str]) -> None:
+        definition = by_name[name]
+        for used in free_names(definition):
+            if used in by_name and used not in out and used not in trail:
+                visit(used, trail | {used})
+        seen = known | out
+        found = effects(Function(definition.parameters or (), definition.value), {n: c.effects for n, c in seen.items()})
+        parameters = definition.parameters or ()
+        required = tuple(p.name for p in parameters if p.default is None)
+        slotted = any(set(required) <= set(slot) for slot in SLOTS.values()) and required != ()
+        leading = required if slotted else required[:1]
+        role = role_of(leading, found)
+        if definition.parameters is None:
+            role = _value_role(definition.value, seen, found)
+        out[name] = Callee(
+            name,
+            origin,
+            tuple(p.name for p in parameters),
+            leading,
+            tuple(name for name in required if name not in leading),
+            {p.name: p.default for p in parameters if p.default is not None},
+            found,
+            role,
+        )
+
+    for name in by_name:
+        if name not in out:
+            visit(name, frozenset({name}))
+    return out
+
+
+def _value_role(value: Expr, seen: Mapping[str, Callee], found: frozenset[str]) -> str:
+    """The role of a definition without parameters: of the function that it stands for, or `value`."""
+    if isinstance(value, Name) and value.id in seen:
+        return seen[value.id].role
+    if isinstance(value, Call) and isinstance(value.function, Name):
+        if value.function.id in ("train", "adamw", "lion", "muon"):
+            return "recipe"
+        callee = seen.get(value.function.id)
+        return callee.role if callee else "value"
+    if isinstance(value, Function):
+        return role_of(tuple(p.name for p in value.parameters), found)
+    if isinstance(value, Number) or not found:
+        return "value"
+    return role_of((), found)
+
+
+@lru_cache(maxsize=1)
+def shipped() -> Mapping[str, Callee]:
+    """The primitives and the prelude."""
+    primitives = {name: _primitive(name) for name in sorted(CALLABLE)}
+    return primitives | _definitions(prelude(), "prelude", primitives)
+
+
+@lru_cache(maxsize=256)
+def vocabulary(genome: Genome) -> Vocabulary:
+    """Everything that a genome can call, its own definitions before the prelude's of the same name."""
+    base = dict(shipped())
+    return base | _definitions(genome, "genome", base)
+
+
+def function_role(tree: Expr, known: Vocabulary) -> str:
+    """The role of an expression that stands for a function."""
+    found = effects(tree, {name: callee.effects for name, callee in known.items()})
+    if isinstance(tree, Function):
+        return role_of(tuple(p.name for p in tree.parameters), found)
+    if isinstance(tree, Name) and tree.id in known:
+        return known[tree.id].role
+    if isinstance(tree, Call) and isinstance(tree.function, Name) and tree.function.id in known:
+        return known[tree.function.id].role
+    return role_of((), found)
+
+
+def callees(known: Vocabulary, role: str, origin: str | None = None) -> list[Callee]:
+    """The functions with a role, in a fixed order: primitives, the prelude, the genome's own."""
+    order = {"primitive": 0, "prelude": 1, "genome": 2}
+    found = [c for c in known.values() if c.role == role and origin in (None, c.origin)]
+    return sorted(found, key=lambda c: (order[c.origin], c.name))

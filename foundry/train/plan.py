@@ -1,0 +1,78 @@
+"""The steps of a training run, known before it begins: progress, context, batch and learning rate of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+
+SHORTEST = 8  # tokens of context
+FEWEST_STEPS = 8
+
+
+class PlanError(ValueError):
+    """A recipe that cannot be trained with this compute. The message says why."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """progress: compute spent before this step, as a share of the whole. context, rows: the shape of the batch.
+    factor: on every peak learning rate. compute: what the step spends, in flop-equivalents."""
+
+    progress: float
+    context: int
+    rows: int
+    factor: float
+    compute: float
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that this step trains on."""
+        return self.rows * self.context
+
+
+def plan_steps(
+    module: ModuleType, *, compute: float, compute_per_token: Callable[[int], float], max_context: int
+) -> list[Step]:
+    """The steps that use up `compute` (flop-equivalents) as nearly as whole steps can.
+
+    The schedule is a function of compute spent, so that it is complete at any budget. The context that
+    the recipe asks for is rounded and clipped to [SHORTEST, max_context] and to the module's LONGEST; a
+    step takes BATCH // context rows, at least one.
+
+    Raises:
+        PlanError: fewer than FEWEST_STEPS steps, or a schedule or context that is not a finite number.
+    """
+    longest = max_context if module.LONGEST is None else min(max_context, module.LONGEST)
+    steps: list[Step] = []
+    costs: dict[int, float] = {}
+    spent = 0.0
+    while True:
+        progress = spent / compute
+        context = _clip(round(_finite(module.context, "context", progress)), min(SHORTEST, longest), longest)
+        rows = max(1, module.BATCH // context)
+        if context not in costs:
+            costs[context] = compute_per_token(context)
+        cost = rows * context * costs[context]
+        if spent + cost / 2 > compute:
+            break
+        steps.append(Step(progress, context, rows, _finite(module.schedule, "schedule", progress), cost))
+        spent += cost
+    if len(steps) < FEWEST_STEPS:
+        raise PlanError(f"the compute allows {len(steps)} steps, and training needs {FEWEST_STEPS}")
+    return steps
+
+
+def _finite(function: Callable[[float], float], name: str, progress: float) -> float:
+    try:
+        value = float(function(progress))
+    except (ArithmeticError, ValueError, TypeError) as error:
+        raise PlanError(f"the {name} has no value at t = {progress:.3g} ({error})") from None
+    if not math.isfinite(value):
+        raise PlanError(f"the {name} is {value} at t = {progress:.3g}")
+    return value
+
+
+def _clip(value: int, low: int, high: int) -> int:
+    return max(low, min(value, high))

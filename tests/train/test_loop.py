@@ -1,0 +1,152 @@
+"""The loop: it learns, repeats itself to the bit, keeps to the recipe, and stops where there is no hope."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from foundry.train.loop import batches, divergence, train
+from foundry.train.plan import Step
+
+
+def run(module, text, steps=60, seed=0, on_step=None):
+    model = module.Model().initialise(seed)
+    trained = train(
+        module,
+        model,
+        text,
+        compute=float(module.BATCH * steps),
+        compute_per_token=lambda context: 1.0,
+        seed=seed,
+        max_context=64,
+        on_step=on_step,
+    )
+    return model, trained
+
+
+def test_loss_falls_from_a_guess_to_well_below_the_letter_frequencies(module, text):
+    counts = np.bincount(text, minlength=256)
+    share = counts[counts > 0] / len(text)
+    entropy = -(share * np.log2(share)).sum()
+    _, trained = run(module, text, steps=150)
+    assert 7 < trained.losses[0] < 10
+    assert np.mean(trained.losses[-20:]) < entropy - 0.3
+    assert not trained.diverged
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit(module, text):
+    (model, trained), (again, trained_again), (other, trained_other) = (run(module, text, 20, s) for s in (3, 3, 4))
+    assert trained == trained_again
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), again.parameters(), strict=True))
+    assert trained.losses != trained_other.losses
+    assert not torch.equal(model.embed.weight, other.embed.weight)
+
+
+def test_it_counts_steps_tokens_and_compute(module, text):
+    _, trained = run(module, text, steps=12)
+    assert (trained.steps, trained.tokens, trained.compute) == (12, 12 * 256, 12 * 256.0)
+    assert len(trained.losses) == 12
+
+
+def test_the_curve_has_twenty_points_that_average_the_losses(module, text):
+    _, trained = run(module, text, steps=100)
+    assert len(trained.curve) == 20
+    assert trained.curve[0] == (pytest.approx(0.04), pytest.approx(np.mean(trained.losses[:5])))
+    assert trained.curve[-1] == (pytest.approx(0.99), pytest.approx(np.mean(trained.losses[-5:])))
+
+
+def test_reported_losses_are_cross_entropy_in_bits_whatever_is_trained(module, text):
+    losses = run(module, text, steps=8)[1].losses
+    plain = module.loss
+    module.loss = lambda logits, y: 3 * plain(logits, y) + 7
+    module.schedule = lambda t: 0.0
+    assert run(module, text, steps=8)[1].losses[0] == losses[0]
+
+
+def test_every_group_gets_its_own_peak_times_the_schedule(module, text):
+    seen = []
+
+    def two_groups(model):
+        matrices = [p for p in model.parameters() if p.dim() > 1]
+        vectors = [p for p in model.parameters() if p.dim() <= 1]
+        first = torch.optim.SGD([{"params": matrices, "lr": 0.0, "peak_lr": 0.5}])
+        second = torch.optim.AdamW([{"params": vectors, "lr": 0.0, "peak_lr": 0.25}])
+        seen.extend([first, second])
+        return [first, second]
+
+    module.optimizers = two_groups
+    rates = []
+    run(module, text, 8, on_step=lambda s, b: rates.append([o.param_groups[0]["lr"] for o in seen] + [s.factor]))
+    for first, second, factor in rates:
+        assert (first, second) == (0.5 * factor, 0.25 * factor)
+    assert len({factor for *_, factor in rates}) > 4
+
+
+@pytest.mark.parametrize("clip, longest_move", [(0.0, math.inf), (1.0, 1.0), (0.01, 0.01)])
+def test_the_gradient_is_clipped_at_clip(module, text, clip, longest_move):
+    module.CLIP, module.schedule = clip, lambda t: 1.0
+    plain = module.loss
+    module.loss = lambda logits, y: 100 * plain(logits, y)
+    module.optimizers = lambda model: [
+        torch.optim.SGD([{"params": list(model.parameters()), "lr": 1, "peak_lr": 1e-3}])
+    ]
+    model = module.Model().initialise(0)
+    before = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+    moves = []
+
+    def measure(step, bits):
+        nonlocal before
+        after = torch.nn.utils.parameters_to_vector(model.parameters()).detach()
+        moves.append((after - before).norm().item() / 1e-3)
+        before = after
+
+    train(
+        module, model, text, compute=256 * 8, compute_per_token=lambda c: 1.0, seed=0, max_context=64, on_step=measure
+    )
+    assert moves[0] > 2 if clip == 0 else moves[0] == pytest.approx(longest_move, rel=0.02)
+
+
+def test_a_loss_that_is_not_a_number_stops_at_once(module, text):
+    calls = []
+    plain = module.loss
+
+    def broken(logits, y):
+        calls.append(1)
+        return plain(logits, y) * (math.nan if len(calls) == 5 else 1)
+
+    module.loss = broken
+    _, trained = run(module, text, steps=50)
+    assert trained.steps == 5
+    assert trained.diverged == "the loss is nan at step 5"
+
+
+def test_a_learning_rate_that_explodes_is_found_out_early(module, text):
+    module.optimizers = lambda model: [torch.optim.SGD([{"params": list(model.parameters()), "lr": 1, "peak_lr": 1e3}])]
+    _, trained = run(module, text, steps=200)
+    assert trained.diverged
+    assert trained.steps < 100
+
+
+def test_a_bad_start_or_a_single_spike_is_no_divergence():
+    assert not divergence(1.0, [40.0, *[39.0] * 100])
+    assert not divergence(1.0, [*[8.0] * 30, 25.0])
+    assert divergence(1.0, [8.0, *[9.5] * 30])
+    assert divergence(math.inf, [8.0])
+    assert divergence(1.0, [math.nan])
+
+
+def test_targets_are_the_bytes_that_follow(text):
+    ((x, y),) = batches(text, [Step(0.0, 32, 7, 1.0, 0.0)], seed=0, max_context=64)
+    assert x.shape == y.shape == (7, 32)
+    assert torch.equal(x[:, 1:], y[:, :-1])
+    haystack = text.tobytes()
+    assert all(bytes([*row, last]) in haystack for row, last in zip(x.tolist(), y[:, -1].tolist(), strict=True))
+
+
+def test_one_seed_reads_the_same_places_at_any_context_and_batch(text):
+    short = [x for x, _ in batches(text, [Step(0.0, 16, 4, 1.0, 0.0)] * 3, seed=5, max_context=64)]
+    long = [x for x, _ in batches(text, [Step(0.0, 64, 2, 1.0, 0.0)] * 6, seed=5, max_context=64)]
+    assert torch.equal(torch.cat(short), torch.cat(long)[:, :16])
+    other = [x for x, _ in batches(text, [Step(0.0, 16, 4, 1.0, 0.0)] * 3, seed=6, max_context=64)]
+    assert not torch.equal(torch.cat(short), torch.cat(other))

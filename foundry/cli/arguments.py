@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from foundry.dsl.program import Program
 
 Genome = Annotated[str, typer.Argument(metavar="F", help="A path, - for standard input, or a shipped name (llama).")]
-Genomes = Annotated[list[str], typer.Argument(metavar="F", help="Paths, - for standard input, or shipped names (llama).")]
+Genomes = Annotated[list[str], typer.Argument(metavar="F…", help="Paths, - for standard input, or shipped names (llama).")]
 Seed = Annotated[int, typer.Option(metavar="S", help="The same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

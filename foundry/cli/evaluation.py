@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +13,7 @@ from foundry.cli.failures import ERRORS, Failure
 
 if TYPE_CHECKING:
     from foundry.data.corpus import Corpus
-    from foundry.search.workers import Finished, Job
+    from foundry.search.workers import Finished
 
 EXAMPLES = """\b
 Examples:
@@ -41,7 +39,7 @@ def evaluate(
     seeds: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Train each genome this many times.")] = 1,
     as_json: Json = False,
 ) -> int:
-    """Train genomes for equal compute and print their validation bits per byte."""
+    """Train genomes and print their bits per byte."""
     from foundry.data.corpus import CorpusError, load_corpus
 
     sources = []
@@ -61,20 +59,13 @@ def evaluate(
     return 0 if all(e["status"] == "ok" for genome in report["genomes"] for e in genome["evaluations"]) else ERRORS
 
 
-def run(job: Job) -> dict[str, Any]:
-    """One evaluation, in a worker."""
-    from foundry.evals import proxy
-
-    outcome = proxy.evaluate(job.text, job.corpus, compute=job.compute, seed=job.seed, split=job.split)
-    return dataclasses.asdict(outcome)
-
-
 def _measure(sources: list[Source], corpus: Corpus, seeds: int) -> dict[str, Finished]:
     """Every genome with every seed, as many at a time as there are cores; by eval_id `genome-seed`."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from foundry.evals.rungs import RUNGS
+    from foundry.search.settings import cores, proxy_job
     from foundry.search.workers import Job, Workers
 
     rung = RUNGS[RUNG]
@@ -84,8 +75,7 @@ def _measure(sources: list[Source], corpus: Corpus, seeds: int) -> dict[str, Fin
         for index, source in enumerate(sources)
     ]
     done: dict[str, Finished] = {}
-    count = min(len(waiting), len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-    workers = Workers(run, count, preload=("torch", "foundry.evals.proxy"))
+    workers = Workers(proxy_job, min(len(waiting), cores()), preload=("torch", "foundry.evals.proxy"))
     columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     try:

@@ -46,7 +46,10 @@ def register(app: typer.Typer) -> None:
 
 
 def check(files: Genomes, as_json: Json = False) -> int:
-    """Say what is wrong with genomes: what, where, and how to put it right."""
+    """Say what is wrong with genomes.
+
+    Every mistake with its place in the text, and how to put it right.
+    """
     from foundry.dsl.check import check as check_text
     from foundry.dsl.diagnostics import GenomeError, render, to_json
 
@@ -72,10 +75,13 @@ def check(files: Genomes, as_json: Json = False) -> int:
 
 
 def fmt(
-    files: Annotated[list[str], typer.Argument(metavar="F", help="Files, folders, or - for standard input.")],
+    files: Annotated[list[str], typer.Argument(metavar="F…", help="Files, folders, or - for standard input.")],
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a file would change.")] = False,
 ) -> int:
-    """Write genomes in the one format. Folders are searched for .genome files."""
+    """Write genomes in the one format.
+
+    Folders are searched for .genome files.
+    """
     changed, failed = [], 0
     names = expand(files)
     for name in names:
@@ -122,7 +128,7 @@ def _replace(path: Path, text: str) -> None:
 
 
 def show(file: Genome, as_json: Json = False) -> int:
-    """Print a genome's hash, cost and shapes, without building it."""
+    """Print a genome's hash, cost and shapes."""
     from foundry.cli.summary import summarise, write_summary
 
     summary = summarise(load(file))

@@ -80,7 +80,7 @@ def _misuse(error: Exception, arguments: Sequence[str]) -> int:
     """One line that says what is wrong with the command line and where to read on."""
     message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
     verb = next((a for a in arguments if not a.startswith("-")), "")
-    known = {command.name for command in app.registered_commands}
+    known = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
     command = f"foundry {verb}" if verb in known else "foundry"
     print(f"{command}: {message[:1].lower()}{message[1:]} (see {command} --help)", file=sys.stderr)
     return MISUSE

@@ -40,7 +40,10 @@ def mutate(
     count: Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many children.")] = 1,
     seed: Seed = 0,
 ) -> int:
-    """Print changed copies of a genome, each with a comment that says what was changed."""
+    """Print changed copies of a genome.
+
+    Each has a comment that says what was changed.
+    """
     from foundry.search.operators import mutate as mutate_text
 
     source, _ = load_source(file)

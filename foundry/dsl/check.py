@@ -1,7 +1,7 @@
 """Checking: from the text of a genome to its typed program, or to what is wrong with it.
 
-    checked = check(text)
-    checked.ok, checked.diagnostics, checked.program
+checked = check(text)
+checked.ok, checked.diagnostics, checked.program
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
-from foundry.dsl.elaborate import PRELUDE, Elaborator
+from foundry.dsl.elaborate import Elaborator
+from foundry.dsl.frames import PRELUDE
 from foundry.dsl.parse import parse
 from foundry.dsl.program import Program, parameter_count
 from foundry.dsl.resolve import resolve
@@ -53,7 +54,9 @@ def check(text: str, file: str = "") -> Checked:
     checked = _check(text, file)
     if checked.ok:
         return checked
-    return replace(checked, diagnostics=tuple(_with_verified_fixes(d, checked, text, file) for d in checked.diagnostics))
+    return replace(
+        checked, diagnostics=tuple(_with_verified_fixes(d, checked, text, file) for d in checked.diagnostics)
+    )
 
 
 def load_program(text: str, file: str = "") -> Program:
@@ -86,8 +89,14 @@ def _check(text: str, file: str) -> Checked:
         count = parameter_count(program)
         if count > MAX_PARAMETERS:
             diagnostics.append(
-                Diagnostic("F401", f"the genome has {count:,} parameters", model.span, found=f"{count:,}",
-                           expected=(f"at most {MAX_PARAMETERS:,}",), help="make it smaller")  # fmt: skip
+                Diagnostic(
+                    "F401",
+                    f"the genome has {count:,} parameters",
+                    model.span,
+                    found=f"{count:,}",
+                    expected=(f"at most {MAX_PARAMETERS:,}",),
+                    help="make it smaller",
+                )
             )
             program = None
     sorts = {path: tuple(elaborator.sorts[id(node)]) for path, node in walk(genome) if id(node) in elaborator.sorts}
@@ -134,4 +143,3 @@ def apply_edits(text: str, edits: tuple[Edit, ...]) -> str:
     for edit in sorted(edits, key=lambda e: e.start, reverse=True):
         data = data[: edit.start] + edit.text.encode() + data[edit.end :]
     return data.decode(errors="replace")
-

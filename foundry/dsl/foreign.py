@@ -9,7 +9,7 @@ from foundry.dsl.syntax import Span
 
 # Signs that no genome contains, the longer before the shorter. None of them begins with a sign of the
 # grammar that could go on as something legal.
-FOREIGN = r"//|/\*|->|&&|\|\||\|>|:=|\+=|-=(?!=)|\*=(?!=)|/=(?!=)|===|!==|<>|\"[^\"\r\n]*\"?|'[^'\r\n]*'?"
+FOREIGN = r"//|/\*|->|&&|\|\||\|>|:=|\+=|-=|\*=|/=|===|!==|<>|\"[^\"\r\n]*\"?|'[^'\r\n]*'?"
 
 # A sign, what it stands for here ("" where nothing does), and help.
 _SIGNS: dict[str, tuple[str, str]] = {
@@ -102,7 +102,7 @@ def foreign_sign(text: str, position: int, span: Span, value_before: bool) -> tu
     two, three = text[position : position + 2], text[position : position + 3]
     if character in "\"'":
         return _string(text, position, span)
-    if two == "//" and not value_before or two == "/*":
+    if (two == "//" and not value_before) or two == "/*":
         return _comment(text, position, span)
     if two == "//":
         help = "`/` between whole numbers that divide gives a whole number"

@@ -47,7 +47,7 @@ class Source:
 class Word:
     """A terminal of the grammar in the text: bytes `[start, end)`, 1-based line and column (characters)."""
 
-    __slots__ = ("type", "text", "start", "end", "line", "column", "source")
+    __slots__ = ("column", "end", "line", "source", "start", "text", "type")
 
     def __init__(self, type: str, text: str, start: int, end: int, line: int, column: int, source: Source):
         self.type, self.text, self.start, self.end = type, text, start, end
@@ -80,7 +80,7 @@ class Lexer:
     def __init__(self, fixed: dict[str, str], patterns: dict[str, str], ignored: set[str]):
         self.keywords = {text: name for name, text in fixed.items() if text.isidentifier()}
         self.types = {text: name for name, text in fixed.items()}
-        signs = sorted((text for text in fixed if fixed[text] not in self.keywords), key=lambda name: -len(fixed[name]))
+        signs = sorted(set(fixed) - set(self.keywords.values()), key=lambda name: (-len(fixed[name]), name))
         order = sorted(patterns, key=lambda name: name not in ignored)
         parts = [f"(?P<{name}>{patterns[name]})" for name in order]
         parts.append(f"(?P<FOREIGN>{FOREIGN})")
@@ -142,6 +142,9 @@ class Lexer:
                 problem, stands_for, end = foreign_sign(text, position, word.span, value_before)
                 extra = text[position:end]
                 shift += byte_length(extra) - len(extra)
+                if "\n" in extra:
+                    line += extra.count("\n")
+                    line_start = position + extra.rindex("\n") + 1
                 if not (python and extra == ":"):
                     source.report(problem)
                 position = end

@@ -268,7 +268,14 @@ def _pointwise_primitive(
     names = ("x",) if arity == 1 else ("a", "b") if arity == 2 else ("condition", "a", "b")
     shape = more.pop("shape", _as_float if arity == 1 else _pointwise)
     return Primitive(
-        name, "pointwise", tuple(Arg(n, "value") for n in names), doc, shape, _elementwise_flops(flops), fold=fold, **more
+        name,
+        "pointwise",
+        tuple(Arg(n, "value") for n in names),
+        doc,
+        shape,
+        _elementwise_flops(flops),
+        fold=fold,
+        **more,
     )
 
 
@@ -298,8 +305,12 @@ _ENTRIES = (
     _pointwise_primitive("greater_equal", "a >= b", lambda a, b: float(a >= b), 2, shape=_as_boolean),
     _pointwise_primitive("equal", "a == b", lambda a, b: float(a == b), 2, shape=_as_boolean, commutative=True),
     _pointwise_primitive("unequal", "a != b", lambda a, b: float(a != b), 2, shape=_as_boolean, commutative=True),
-    _pointwise_primitive("both", "a & b", lambda a, b: float(bool(a) and bool(b)), 2, shape=_as_boolean, commutative=True),
-    _pointwise_primitive("either", "a | b", lambda a, b: float(bool(a) or bool(b)), 2, shape=_as_boolean, commutative=True),
+    _pointwise_primitive(
+        "both", "a & b", lambda a, b: float(bool(a) and bool(b)), 2, shape=_as_boolean, commutative=True
+    ),
+    _pointwise_primitive(
+        "either", "a | b", lambda a, b: float(bool(a) or bool(b)), 2, shape=_as_boolean, commutative=True
+    ),
     _pointwise_primitive("invert", "!x", lambda x: float(not x), shape=_as_boolean),
     _pointwise_primitive("remainder", "a modulo b, with the sign of b", lambda a, b: a % b, 2),
     # elementwise functions
@@ -318,7 +329,13 @@ _ENTRIES = (
     _pointwise_primitive("erf", "the error function of x", math.erf, flops=6),
     _pointwise_primitive("minimum", "min(a, b): the smaller of two", min, 2, commutative=True),
     _pointwise_primitive("maximum", "max(a, b): the larger of two", max, 2, commutative=True),
-    _pointwise_primitive("where", "a where the condition holds, b elsewhere", lambda c, a, b: a if c else b, 3, shape=lambda types, attrs: _where(types)),
+    _pointwise_primitive(
+        "where",
+        "a where the condition holds, b elsewhere",
+        lambda c, a, b: a if c else b,
+        3,
+        shape=lambda types, attrs: _where(types),
+    ),
     # reductions over the channel, which stays as an axis of size 1 and so broadcasts back
     _reduction("mean", "the mean over the channel"),
     _reduction("sum", "the sum over the channel"),
@@ -327,99 +344,163 @@ _ENTRIES = (
     _reduction("logsumexp", "log of the sum of exp over the channel"),
     # weights
     Primitive(
-        "embed", "weights",
-        (Arg("tokens", "tokens"), Arg("vocab", "integer", low=2, high=MAX_SIZE), Arg("width", "integer", low=1, high=MAX_SIZE)),
+        "embed",
+        "weights",
+        (
+            Arg("tokens", "tokens"),
+            Arg("vocab", "integer", low=2, high=MAX_SIZE),
+            Arg("width", "integer", low=1, high=MAX_SIZE),
+        ),
         "a learned vector for each token, or for each position: embed(position(x), vocab = longest, width = d)",
-        _embed, lambda types, attrs, out, context: 0,
+        _embed,
+        lambda types, attrs, out, context: 0,
         weights=lambda types, attrs: {"weight": (attrs["vocab"], attrs["width"])},
     ),
     Primitive(
-        "linear", "weights",
+        "linear",
+        "weights",
         (Arg("x", "seq"), Arg("out", "integer", low=1, high=MAX_SIZE), Arg("bias", "flag", 0)),
         "a learned linear map of the channels to `out` channels",
-        _linear, lambda types, attrs, out, context: 2 * types[0].width * attrs["out"], weights=_linear_weights,
+        _linear,
+        lambda types, attrs, out, context: 2 * types[0].width * attrs["out"],
+        weights=_linear_weights,
     ),
     Primitive(
-        "unembed", "weights",
+        "unembed",
+        "weights",
         (Arg("x", "seq"), Arg("vocab", "integer", 0, low=0, high=MAX_SIZE), Arg("tied", "flag", 0)),
         "logits over the vocabulary; tied = 1 uses the token embedding's weights; vocab = 0 means as embedded",
-        _unembed, lambda types, attrs, out, context: 2 * types[0].width * attrs["vocab"],
+        _unembed,
+        lambda types, attrs, out, context: 2 * types[0].width * attrs["vocab"],
         weights=lambda types, attrs: {} if attrs["tied"] else {"weight": (attrs["vocab"], types[0].width)},
     ),
     Primitive(
-        "param", "weights",
+        "param",
+        "weights",
         (Arg("init", "number"), Arg("per", "axes", ())),
-        "a learned number, or one per head, per channel, or per both: param(1, per = channel), param(0, per = [head, channel])",
-        lambda types, attrs: attrs["type"], lambda types, attrs, out, context: 0,
+        "a learned number, or one per head, per channel, or per both: "
+        "param(1, per = channel), param(0, per = [head, channel])",
+        lambda types, attrs: attrs["type"],
+        lambda types, attrs, out, context: 0,
         weights=lambda types, attrs: {"weight": param_shape(attrs["type"])},
     ),
     # sequence: what looks at earlier positions, or at the position itself
     Primitive(
-        "position", "sequence", (X,), "the index of each position, from 0, as whole numbers",
-        lambda types, attrs: TensorType(("token",), dtype=INTEGER), lambda types, attrs, out, context: 0,
+        "position",
+        "sequence",
+        (X,),
+        "the index of each position, from 0, as whole numbers",
+        lambda types, attrs: TensorType(("token",), dtype=INTEGER),
+        lambda types, attrs, out, context: 0,
     ),
     Primitive(
-        "shift", "sequence", (X, Arg("by", "integer", 1, low=1, high=4096)),
+        "shift",
+        "sequence",
+        (X, Arg("by", "integer", 1, low=1, high=4096)),
         "the value `by` positions earlier, 0 before the start",
-        _same, lambda types, attrs, out, context: 0,
-        keeps=lambda types, attrs, context: (0, types[0].fixed_size * attrs["by"]), mechanism="shift",
+        _same,
+        lambda types, attrs, out, context: 0,
+        keeps=lambda types, attrs, context: (0, types[0].fixed_size * attrs["by"]),
+        mechanism="shift",
     ),
     Primitive(
-        "conv", "sequence", (X, Arg("kernel", "integer", 4, low=1, high=4096)),
+        "conv",
+        "sequence",
+        (X, Arg("kernel", "integer", 4, low=1, high=4096)),
         "a learned causal convolution along the sequence, one filter per channel (and head)",
-        _same, lambda types, attrs, out, context: 2 * types[0].fixed_size * attrs["kernel"],
+        _same,
+        lambda types, attrs, out, context: 2 * types[0].fixed_size * attrs["kernel"],
         weights=lambda types, attrs: {"weight": (types[0].fixed_size, 1, attrs["kernel"])},
-        keeps=lambda types, attrs, context: (0, types[0].fixed_size * (attrs["kernel"] - 1)), mechanism="conv",
+        keeps=lambda types, attrs, context: (0, types[0].fixed_size * (attrs["kernel"] - 1)),
+        mechanism="conv",
     ),
     Primitive(
-        "scan", "sequence", (Arg("a", "value"), Arg("b", "value")),
+        "scan",
+        "sequence",
+        (Arg("a", "value"), Arg("b", "value")),
         "the linear recurrence h[t] = a[t] * h[t-1] + b[t], elementwise, from h = 0; use 0 <= a <= 1",
-        _scan, lambda types, attrs, out, context: 2 * out.fixed_size,
-        keeps=lambda types, attrs, context: (0, types[1].fixed_size), mechanism="scan",
+        _scan,
+        lambda types, attrs, out, context: 2 * out.fixed_size,
+        keeps=lambda types, attrs, context: (0, types[1].fixed_size),
+        mechanism="scan",
     ),
     Primitive(
-        "attend", "sequence",
-        (Arg("q", "heads"), Arg("k", "heads"), Arg("v", "heads"), Arg("score", "score", None), Arg("mask", "mask", None),
-         Arg("scale", "number", None, low=0)),
+        "attend",
+        "sequence",
+        (
+            Arg("q", "heads"),
+            Arg("k", "heads"),
+            Arg("v", "heads"),
+            Arg("score", "score", None),
+            Arg("mask", "mask", None),
+            Arg("scale", "number", None, low=0),
+        ),
         "softmax attention over positions j <= i; fewer key heads than query heads are shared in groups. "
         "score maps the scaled logit s (and h, i, j) to another; mask (of h, i, j) says which positions count; "
         "scale defaults to one over the square root of the head dimension",
-        _attend, _attend_flops,
-        keeps=lambda types, attrs, context: (types[1].fixed_size + types[2].fixed_size, 0), mechanism="attend",
+        _attend,
+        _attend_flops,
+        keeps=lambda types, attrs, context: (types[1].fixed_size + types[2].fixed_size, 0),
+        mechanism="attend",
     ),
     # structure
     Primitive(
-        "split_heads", "structure", (Arg("x", "seq"), Arg("heads", "integer", low=1, high=MAX_SIZE)),
-        "cut the channels into heads: seq[h * d] to heads[h, d]", _split_heads, lambda types, attrs, out, context: 0,
+        "split_heads",
+        "structure",
+        (Arg("x", "seq"), Arg("heads", "integer", low=1, high=MAX_SIZE)),
+        "cut the channels into heads: seq[h * d] to heads[h, d]",
+        _split_heads,
+        lambda types, attrs, out, context: 0,
     ),
     Primitive(
-        "merge_heads", "structure", (Arg("x", "heads"),),
-        "join the heads: heads[h, d] to seq[h * d]", _merge_heads, lambda types, attrs, out, context: 0,
+        "merge_heads",
+        "structure",
+        (Arg("x", "heads"),),
+        "join the heads: heads[h, d] to seq[h * d]",
+        _merge_heads,
+        lambda types, attrs, out, context: 0,
     ),
     Primitive(
-        "concat", "structure", (Arg("a", "value"), Arg("b", "value")),
-        "join the channels of two sequences, or of two sets of heads", _concat, lambda types, attrs, out, context: 0,
+        "concat",
+        "structure",
+        (Arg("a", "value"), Arg("b", "value")),
+        "join the channels of two sequences, or of two sets of heads",
+        _concat,
+        lambda types, attrs, out, context: 0,
     ),
     Primitive(
-        "slice", "structure",
+        "slice",
+        "structure",
         (X, Arg("start", "integer", low=0, high=MAX_SIZE), Arg("stop", "integer", low=1, high=MAX_SIZE)),
-        "the channels from start up to but not including stop", _slice, lambda types, attrs, out, context: 0,
+        "the channels from start up to but not including stop",
+        _slice,
+        lambda types, attrs, out, context: 0,
     ),
     Primitive(
-        "rotate", "structure", (X, Arg("angle", "value")),
+        "rotate",
+        "structure",
+        (X, Arg("angle", "value")),
         "turn pairs of channels (first half with second half) by an angle per position and pair",
-        _rotate, lambda types, attrs, out, context: 3 * types[0].fixed_size, mechanism="rotate",
+        _rotate,
+        lambda types, attrs, out, context: 3 * types[0].fixed_size,
+        mechanism="rotate",
     ),
     Primitive(
-        "channel_index", "structure", (X, Arg("count", "integer", low=1, high=MAX_SIZE)),
+        "channel_index",
+        "structure",
+        (X, Arg("count", "integer", low=1, high=MAX_SIZE)),
         "the numbers 0 to count - 1 along the channel axis",
-        lambda types, attrs: TensorType(("channel",), width=attrs["count"], dtype=INTEGER), lambda types, attrs, out, context: 0,
+        lambda types, attrs: TensorType(("channel",), width=attrs["count"], dtype=INTEGER),
+        lambda types, attrs, out, context: 0,
     ),
     # loss
     Primitive(
-        "cross_entropy", "loss", (Arg("logits", "seq"), Arg("y", "tokens")),
+        "cross_entropy",
+        "loss",
+        (Arg("logits", "seq"), Arg("y", "tokens")),
         "minus the log probability that the logits give to the token y, in nats, per token",
-        _cross_entropy, lambda types, attrs, out, context: 6 * types[0].width,
+        _cross_entropy,
+        lambda types, attrs, out, context: 6 * types[0].width,
     ),
 )
 
@@ -443,9 +524,20 @@ def param_shape(t: TensorType) -> tuple[int, ...]:
 PRIMITIVES: dict[str, Primitive] = {entry.name: entry for entry in _ENTRIES}
 
 OPERATORS = {
-    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power", "<": "less", "<=": "less_equal",
-    ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "unequal", "&": "both", "|": "either",
-}  # fmt: skip
+    "+": "add",
+    "-": "subtract",
+    "*": "multiply",
+    "/": "divide",
+    "**": "power",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "==": "equal",
+    "!=": "unequal",
+    "&": "both",
+    "|": "either",
+}
 
 # Names that a genome may call: the operators' own names are not among them; `max` and `min` are
 # a reduction of one argument and a choice between two.
@@ -455,27 +547,41 @@ CONSTANTS: dict[str, float | str] = {"pi": math.pi, "head": "head", "channel": "
 SPECIAL = frozenset({"share", "width", "head_count", "train", "adamw", "lion", "muon"})
 
 # What slots bind, by name.
-SLOTS = {"score": ("s", "h", "i", "j"), "mask": ("h", "i", "j"), "schedule": ("t",), "context": ("t",), "loss": ("logits", "y")}
+SLOTS = {
+    "score": ("s", "h", "i", "j"),
+    "mask": ("h", "i", "j"),
+    "schedule": ("t",),
+    "context": ("t",),
+    "loss": ("logits", "y"),
+}
 
 OPTIMIZERS: dict[str, tuple[Arg, ...]] = {
     "adamw": (
-        Arg("lr", "number", 3e-3, low=1e-6, high=1.0), Arg("betas", "list", (0.9, 0.95)),
-        Arg("decay", "number", 0.1, low=0.0, high=1.0), Arg("eps", "number", 1e-8, low=1e-16, high=1e-2),
+        Arg("lr", "number", 3e-3, low=1e-6, high=1.0),
+        Arg("betas", "list", (0.9, 0.95)),
+        Arg("decay", "number", 0.1, low=0.0, high=1.0),
+        Arg("eps", "number", 1e-8, low=1e-16, high=1e-2),
     ),
     "lion": (
-        Arg("lr", "number", 5e-4, low=1e-6, high=1.0), Arg("betas", "list", (0.9, 0.99)),
+        Arg("lr", "number", 5e-4, low=1e-6, high=1.0),
+        Arg("betas", "list", (0.9, 0.99)),
         Arg("decay", "number", 0.1, low=0.0, high=10.0),
     ),
     "muon": (
-        Arg("lr", "number", 2e-2, low=1e-6, high=1.0), Arg("momentum", "number", 0.95, low=0.0, high=0.999),
+        Arg("lr", "number", 2e-2, low=1e-6, high=1.0),
+        Arg("momentum", "number", 0.95, low=0.0, high=0.999),
         Arg("decay", "number", 0.1, low=0.0, high=1.0),
         # embeddings, the output layer, vectors and scalars go to AdamW
-        Arg("adamw_lr", "number", 3e-3, low=1e-6, high=1.0), Arg("betas", "list", (0.9, 0.95)),
+        Arg("adamw_lr", "number", 3e-3, low=1e-6, high=1.0),
+        Arg("betas", "list", (0.9, 0.95)),
     ),
-}  # fmt: skip
+}
 
 TRAIN: tuple[Arg, ...] = (
-    Arg("optimizer", "optimizer", None), Arg("schedule", "function", None), Arg("loss", "function", None),
-    Arg("context", "function", None), Arg("batch", "integer", 2048, low=16, high=1 << 24),
+    Arg("optimizer", "optimizer", None),
+    Arg("schedule", "function", None),
+    Arg("loss", "function", None),
+    Arg("context", "function", None),
+    Arg("batch", "integer", 2048, low=16, high=1 << 24),
     Arg("clip", "number", 1.0, low=0.0, high=1e6),
-)  # fmt: skip
+)

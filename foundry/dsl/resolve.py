@@ -31,7 +31,9 @@ def free_names(expr: Expr, bound: frozenset[str]) -> Iterator[tuple[Name, frozen
                 yield from free_names(getattr(child, "value", child) if hasattr(child, "name") else child, bound)  # type: ignore[arg-type]
 
 
-def function_names(parameters: tuple[Parameter, ...], body: Expr, bound: frozenset[str]) -> Iterator[tuple[Name, frozenset[str]]]:
+def function_names(
+    parameters: tuple[Parameter, ...], body: Expr, bound: frozenset[str]
+) -> Iterator[tuple[Name, frozenset[str]]]:
     for parameter in parameters:
         if parameter.default is not None:
             yield from free_names(parameter.default, bound)
@@ -54,8 +56,13 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
         uses[definition.name] = set()
         if definition.name in BUILT_IN:
             found.append(
-                Diagnostic("F207", f"{definition.name} is a name of the language", definition.span, found=definition.name,
-                           help="choose another name")  # fmt: skip
+                Diagnostic(
+                    "F207",
+                    f"{definition.name} is a name of the language",
+                    definition.span,
+                    found=definition.name,
+                    help="choose another name",
+                )
             )
         for name, local in definition_names(definition):
             if name.id in own:
@@ -66,15 +73,25 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
                     Fix(f"replace {name.id} by {c}", (Edit(name.span.start, name.span.end, c),)) for c in close[:1]
                 )
                 found.append(
-                    Diagnostic("F201", f"nothing is called {name.id}", name.span, found=name.id, expected=tuple(close),
-                               help=f"did you mean {close[0]}?" if close else "define it, or pass it as an argument",
-                               fixes=fixes)  # fmt: skip
+                    Diagnostic(
+                        "F201",
+                        f"nothing is called {name.id}",
+                        name.span,
+                        found=name.id,
+                        expected=tuple(close),
+                        help=f"did you mean {close[0]}?" if close else "define it, or pass it as an argument",
+                        fixes=fixes,
+                    )
                 )
     found.extend(_recursion(genome, uses))
     if "model" not in own:
         found.append(
-            Diagnostic("F206", "the genome defines no model", genome.span,
-                       help="write model = embed(vocab = 256, width = 64) >> … >> unembed(tied = 1);")  # fmt: skip
+            Diagnostic(
+                "F206",
+                "the genome defines no model",
+                genome.span,
+                help="write model = embed(vocab = 256, width = 64) >> … >> unembed(tied = 1);",
+            )
         )
     else:
         found.extend(_unused(genome, uses))
@@ -87,7 +104,8 @@ def _recursion(genome: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic
     for definition in genome.definitions:
         if definition.name in done:
             continue
-        reached, stack = {}, [(name, (definition.name, name)) for name in sorted(uses[definition.name])]
+        reached: dict[str, tuple[str, ...]] = {}
+        stack: list[tuple[str, tuple[str, ...]]] = [(n, (definition.name, n)) for n in sorted(uses[definition.name])]
         while stack:
             name, way = stack.pop()
             if name not in reached:
@@ -97,9 +115,12 @@ def _recursion(genome: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic
             way = reached[definition.name]
             done.update(way)
             yield Diagnostic(
-                "F204", f"{definition.name} is defined by itself: {' → '.join(way)}", definition.span, found=definition.name,
+                "F204",
+                f"{definition.name} is defined by itself: {' → '.join(way)}",
+                definition.span,
+                found=definition.name,
                 help="a function of the prelude keeps its name only until you define your own: choose another",
-            )  # fmt: skip
+            )
 
 
 def _unused(genome: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic]:
@@ -112,5 +133,11 @@ def _unused(genome: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic]:
             stack.extend(uses[name])
     for definition in genome.definitions:
         if definition.name not in reached:
-            yield Diagnostic("F205", f"nothing uses {definition.name}", definition.span, "warning", found=definition.name,
-                             help="remove it")  # fmt: skip
+            yield Diagnostic(
+                "F205",
+                f"nothing uses {definition.name}",
+                definition.span,
+                "warning",
+                found=definition.name,
+                help="remove it",
+            )

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -104,6 +105,7 @@ def _evaluate(text: str, corpus: Corpus, compute: float, seed: int, split: str, 
         cache_bytes_per_token=figures.cache_bytes_per_token,
     )
 
+    @cache
     def compute_per_token(context: int) -> float:
         return cost(program, context=context).compute_per_token
 

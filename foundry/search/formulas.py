@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from foundry.dsl.syntax import Expr, Function, Name, Unary
+from foundry.dsl.syntax import Call, Expr, Function, Name, Unary
 from foundry.search.draw import Draw, weighted
 from foundry.search.variation.trees import Value, block, call, expr, fn, free_names, fresh_name, op, rounded
 
@@ -141,7 +141,7 @@ def _formula(draw: Draw, *leaves: Value, axes: tuple[str, ...] = NOTHING_LEARNED
     return Formula(draw, names, axes, frozenset(leaf.id for leaf in names if isinstance(leaf, Name)))
 
 
-def random_activation(draw: Draw, depth: int = 2) -> Function:
+def random_activation(draw: Draw, depth: int = 2) -> Expr:
     """`fn(x) => …`: a function that is not linear, elementwise, with at most a square's growth."""
     f = _formula(draw, "x", axes=("channel",) if draw.chance(0.4) else NOTHING_LEARNED)
     x = expr("x")
@@ -155,7 +155,10 @@ def random_activation(draw: Draw, depth: int = 2) -> Function:
         (1, lambda: op(x, "*", f.positive(depth))),
         (1, lambda: f.bounded(depth)),
     ]
-    return f.finish(("x",), weighted(draw, shapes)())
+    body = weighted(draw, shapes)()
+    if isinstance(body, Call) and body == call(body.function, "x"):
+        return body.function
+    return f.finish(("x",), body)
 
 
 def random_norm(draw: Draw, depth: int = 1) -> Function:

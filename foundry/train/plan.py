@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
 
-SHORTEST = 8  # tokens of context
+SHORTEST = 8  # tokens of context, and what a longer one is a multiple of
 FEWEST_STEPS = 8
 
 
@@ -37,24 +37,24 @@ def plan_steps(
 ) -> list[Step]:
     """The steps that use up `compute` (flop-equivalents) as nearly as whole steps can.
 
+    compute_per_token is asked at every step; it should remember its answers.
+
     The schedule is a function of compute spent, so that it is complete at any budget. The context that
-    the recipe asks for is rounded and clipped to [SHORTEST, max_context] and to the module's LONGEST; a
-    step takes BATCH // context rows, at least one.
+    the recipe asks for is rounded to a multiple of SHORTEST and clipped to [SHORTEST, max_context] and to the
+    module's LONGEST; a step takes BATCH // context rows, at least one.
 
     Raises:
         PlanError: fewer than FEWEST_STEPS steps, or a schedule or context that is not a finite number.
     """
     longest = max_context if module.LONGEST is None else min(max_context, module.LONGEST)
     steps: list[Step] = []
-    costs: dict[int, float] = {}
     spent = 0.0
     while True:
         progress = spent / compute
-        context = _clip(round(_finite(module.context, "context", progress)), min(SHORTEST, longest), longest)
+        asked = SHORTEST * round(_finite(module.context, "context", progress) / SHORTEST)
+        context = max(min(SHORTEST, longest), min(asked, longest))
         rows = max(1, module.BATCH // context)
-        if context not in costs:
-            costs[context] = compute_per_token(context)
-        cost = rows * context * costs[context]
+        cost = rows * context * compute_per_token(context)
         if spent + cost / 2 > compute:
             break
         steps.append(Step(progress, context, rows, _finite(module.schedule, "schedule", progress), cost))
@@ -72,7 +72,3 @@ def _finite(function: Callable[[float], float], name: str, progress: float) -> f
     if not math.isfinite(value):
         raise PlanError(f"the {name} is {value} at t = {progress:.3g}")
     return value
-
-
-def _clip(value: int, low: int, high: int) -> int:
-    return max(low, min(value, high))

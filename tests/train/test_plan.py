@@ -44,7 +44,7 @@ def test_progress_is_compute_and_the_schedule_is_complete(module):
 
 @pytest.mark.parametrize(
     "asked, longest, context",
-    [(63.6, None, 64), (1e9, None, 256), (0, None, 8), (-5, None, 8), (128, 100, 100), (128, 4, 4)],
+    [(61, None, 64), (59.9, None, 56), (1e9, None, 256), (0, None, 8), (-5, None, 8), (128, 100, 100), (128, 4, 4)],
 )
 def test_context_is_rounded_and_clipped(module, asked, longest, context):
     module.context, module.LONGEST = lambda t: asked, longest
@@ -52,7 +52,7 @@ def test_context_is_rounded_and_clipped(module, asked, longest, context):
 
 
 def test_a_batch_holds_at_least_one_row(module):
-    module.context = lambda t: 100
+    module.context = lambda t: 104
     assert plan(module)[0].rows == 2
     module.BATCH = 64
     assert plan(module)[0].rows == 1

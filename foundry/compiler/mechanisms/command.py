@@ -7,7 +7,7 @@ import torch
 
 from foundry.compiler.mechanisms.generate import LONGEST, generate
 
-BATCH, CLIP = 0, 0.0
+VOCAB, BATCH, CLIP = 256, 0, 0.0
 Model = loss = schedule = context = optimizers = None
 
 
@@ -34,16 +34,20 @@ def train(model, data, steps, seed=0):
 
 
 def main(verb="", *arguments):
-    """`train STEPS FILE...` writes model.pt; `generate WEIGHTS PROMPT` continues the prompt."""
+    """`train [--steps N] FILE...` writes model.pt; `generate WEIGHTS [PROMPT]` goes on from the prompt."""
+    steps, files = (int(arguments[1]), arguments[2:]) if arguments[:1] == ("--steps",) else (1000, arguments)
     model = Model()
     model.initialise(0)
-    if verb == "train" and len(arguments) > 1:
-        text = b"".join(Path(file).read_bytes() for file in arguments[1:])
-        train(model, torch.frombuffer(bytearray(text), dtype=torch.uint8), int(arguments[0]))
+    if VOCAB < 256:
+        sys.exit(f"a vocabulary of {VOCAB} does not hold the 256 bytes")
+    if verb == "train" and files:
+        text = b"".join(Path(file).read_bytes() for file in files)
+        train(model, torch.frombuffer(bytearray(text), dtype=torch.uint8), steps)
         torch.save(model.state_dict(), "model.pt")
-    elif verb == "generate" and len(arguments) == 2:
+    elif verb == "generate" and arguments:
         model.load_state_dict(torch.load(arguments[0], weights_only=True))
-        prompt = torch.tensor([list(arguments[1].encode() or b"\n")])
-        sys.stdout.buffer.write(bytes(t % 256 for t in generate(model, prompt, 200)[0].tolist()) + b"\n")
+        prompt = torch.tensor([list(" ".join(arguments[1:]).encode() or b"\n")])
+        text = bytes(t % 256 for t in generate(model, prompt, 200)[0].tolist())
+        print(text.decode(errors="replace"))
     else:
-        sys.exit("usage: python model.py train STEPS FILE... | generate WEIGHTS PROMPT")
+        sys.exit("usage: python model.py train [--steps N] FILE... | generate WEIGHTS [PROMPT]")

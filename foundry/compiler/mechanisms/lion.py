@@ -13,7 +13,9 @@ class Lion(torch.optim.Optimizer):
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                if p not in self.state:
+                    self.state[p] = {"momentum": torch.zeros_like(p)}
+                momentum = self.state[p]["momentum"]
                 p.mul_(1 - lr * group["weight_decay"])
                 p.add_(momentum.lerp(p.grad, 1 - fast).sign_(), alpha=-lr)
                 momentum.lerp_(p.grad, 1 - slow)

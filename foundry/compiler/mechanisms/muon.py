@@ -28,7 +28,9 @@ class Muon(torch.optim.Optimizer):
             for shape, matrices in shapes.items():
                 updates = []
                 for p in matrices:
-                    momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    if p not in self.state:
+                        self.state[p] = {"momentum": torch.zeros_like(p)}
+                    momentum = self.state[p]["momentum"]
                     momentum.lerp_(p.grad, 1 - group["momentum"])
                     updates.append(p.grad.lerp(momentum, group["momentum"]))
                 step = group["lr"] * max(1, shape[0] / shape[1]) ** 0.5

@@ -1,0 +1,154 @@
+"""The verb that searches: evolve."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foundry.cli.arguments import Seed
+from foundry.cli.failures import INTERRUPTED, Failure
+
+if TYPE_CHECKING:
+    from foundry.search.settings import Result, Settings
+
+EXAMPLES = """\b
+Examples:
+  foundry evolve --budget 10min
+  foundry evolve --budget 2h --data books/ --out runs/books --seed 1
+  foundry evolve --budget 500evals --strategy random
+  foundry evolve --resume runs/books
+
+A budget is a time (90s, 10min, 2h), a number of evaluations (500evals) or of floating-point operations
+(1e15flop); it covers everything, confirmation included. Ctrl-C stops the search, confirms what was
+found if that is still possible, and writes the report; --resume goes on from there.
+
+Exit code: 0 the run is complete, 1 it could not go on, 2 misuse, 130 stopped by Ctrl-C."""
+
+
+class Strategy(enum.StrEnum):
+    evolve = "evolve"
+    random = "random"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(evolve)
+
+
+def evolve(
+    context: typer.Context,
+    budget: Annotated[str, typer.Option(metavar="B", help="10min, 90s, 2h, 500evals or 1e15flop.")] = "",
+    data: Annotated[
+        str, typer.Option(metavar="PATH", help="Text, a folder, .jsonl or .parquet; default: Python's library.")
+    ] = "",
+    out: Annotated[str, typer.Option(metavar="DIR", help="The run folder; default: runs/ and the time.")] = "",
+    seed: Seed = 0,
+    workers: Annotated[int, typer.Option(metavar="N", min=0, max=1024, help="0: one per core.", show_default=False)] = 0,
+    resume: Annotated[str, typer.Option(metavar="RUN", help="Go on with this run and its settings.")] = "",
+    strategy: Annotated[Strategy, typer.Option(help="random learns nothing: the control.")] = Strategy.evolve,
+) -> int:
+    """Search for a genome that learns better, and confirm it."""
+    from foundry.cli.live import watching
+    from foundry.data.documents import CorpusError
+    from foundry.search.archive import ArchiveError
+    from foundry.search.budget import BudgetError, parse_budget
+    from foundry.search.evolve import evolve as search
+    from foundry.search.settings import Settings, cores
+
+    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}  # type: ignore[union-attr]
+    try:
+        if resume:
+            settings = _resumed(resume, given, workers or cores())
+        else:
+            if not budget:
+                raise typer.BadParameter("say how much to spend, for example --budget 10min")
+            settings = Settings(
+                out=out or _new_folder(),
+                budget=parse_budget(budget),
+                data=data or None,
+                seed=seed,
+                workers=workers or cores(),
+                strategy=strategy.value,
+            )
+        with watching() as notify:
+            result = search(settings, notify)
+    except BudgetError as error:
+        raise typer.BadParameter(str(error)) from None
+    except (ArchiveError, CorpusError) as error:
+        raise Failure(str(error)) from None
+    _print_end(result)
+    return INTERRUPTED if result.stopped else 0
+
+
+def _resumed(folder: str, given: set[str], workers: int) -> Settings:
+    """The settings of a run to go on with.
+
+    Raises:
+        typer.BadParameter: an option that the run has settled already.
+        ArchiveError: it is no run folder.
+    """
+    from foundry.search.archive import Archive
+    from foundry.search.budget import Budget
+    from foundry.search.settings import Settings
+
+    settled = sorted(given & {"budget", "data", "out", "seed", "strategy"})
+    if settled:
+        raise typer.BadParameter(f"--resume goes on with the run's own settings; leave out --{settled[0]}")
+    own = Archive(folder).read_run()["settings"]
+    return Settings(
+        out=folder,
+        budget=Budget(**own["budget"]),
+        data=own["data"],
+        seed=own["seed"],
+        workers=workers,
+        strategy=own["strategy"],
+        resume=True,
+    )
+
+
+def _new_folder() -> str:
+    """`runs/` and the time to the minute; with a number behind it where that is taken."""
+    stem = Path("runs") / datetime.datetime.now().strftime("%Y-%m-%d-%H%M")
+    folder, number = stem, 2
+    while folder.exists():
+        folder, number = Path(f"{stem}-{number}"), number + 1
+    return str(folder)
+
+
+def _print_end(result: Result) -> None:
+    """The verdict, what it rests on, where the files are, and what to type next."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from foundry.search.archive import Archive
+    from foundry.search.verdict import rows_of, sentence
+
+    run = Archive(result.folder).read_run()
+    console = Console(highlight=False, markup=False)
+    for warning in result.warnings:
+        print(f"foundry: {warning}", file=sys.stderr)
+    console.print()
+    console.print(sentence(run), style="bold")
+    rows = rows_of(run)
+    if rows:
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+        table.add_column("test text")
+        for heading in ("bits per byte", "seeds", "learning rate"):
+            table.add_column(heading, justify="right")
+        for row in rows:
+            rate = "" if row.learning_rate is None else f"{row.learning_rate:g}"
+            score = "" if row.mean is None else f"{row.mean:.3f}"
+            table.add_row(row.label, score, str(len(row.scores)), rate)
+        console.print(table)
+    folder = result.folder
+    console.print(f"\n{folder}/report.html   what happened\n{folder}/best.genome   the winner")
+    console.print(f"{folder}/best.py       the same as PyTorch, on its own")
+    console.print("\nnext:")
+    if result.stopped:
+        console.print(f"  foundry evolve --resume {folder}")
+    console.print(f"  foundry show {folder}/best.genome")
+    console.print(f"  python {folder}/best.py train TEXT")

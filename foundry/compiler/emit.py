@@ -1,0 +1,167 @@
+"""A program to one readable PyTorch file, which imports nothing but torch and the standard library.
+
+The file mirrors the genome: a function with weights is a class, one without is a function, `6 * f` a ModuleList and
+a loop. What runs a genome is this file, loaded (`foundry.compiler.load`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+from foundry.compiler.emit_body import Context, body
+from foundry.compiler.emit_module import definitions
+from foundry.compiler.emit_text import Text, literal
+from foundry.compiler.longest import longest
+from foundry.compiler.names import FILE_NAMES, comment, docstring, number
+from foundry.dsl.program import Node, Optimizer, Program, Unit
+
+MECHANISMS = ("past", "heads", "rotate", "shift", "conv", "scan", "attend", "adamw", "lion", "muon", "generate", "command")
+
+INITIALISE = '''
+    def initialise(self, seed):
+        """GPT-2's initial weights, with the deviation scaled to each layer's width; filters start as the identity."""
+        generator = torch.Generator().manual_seed(seed)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02 * (768 / module.in_features) ** 0.5, generator=generator)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02, generator=generator)
+'''
+INITIALISE_CONV = '''            elif isinstance(module, Conv):
+                nn.init.normal_(module.weight, std=0.02, generator=generator)
+                module.weight.data[..., -1] += 1
+'''
+
+
+def emit(program: Program, title: str = "") -> str:
+    """The source of a program's PyTorch file. `title` says in a few words what it is."""
+    model = definitions(program, FILE_NAMES | frozenset(_sources()))
+    model[-1] += "\n" + INITIALISE.rstrip() + ("\n" + INITIALISE_CONV.rstrip() if _mentions(model, "Conv") else "")
+    recipe = _recipe(program)
+    endings = [_sources()["generate"], _sources()["train"], _sources()["main"], 'if __name__ == "__main__":\n    main(*sys.argv[1:])']
+    parts = [_header(program, title), *_mechanisms([*model, *recipe]), *model, *recipe, *endings]
+    return "\n\n\n".join(parts) + "\n"
+
+
+def _header(program: Program, title: str) -> str:
+    lines = [docstring(title) or "A language model.", ""]
+    lines += [docstring(line) for line in program.genome.comments]
+    lines += ["", "    python model.py train [--steps N] FILE...", "    python model.py generate WEIGHTS [PROMPT]"]
+    text = re.sub(r"\n\n\n+", "\n\n", "\n".join(lines))
+    imports = ["import math", "import sys", "from pathlib import Path", "", "import torch", "import torch.nn.functional as F",
+               "from torch import nn"]  # fmt: skip
+    recipe = program.recipe
+    constants = [
+        f"VOCAB = {number(program.vocab)}  # tokens: bytes, where it is 256",
+        f"LONGEST = {longest(program)}  # the longest context that its positions allow",
+        f"BATCH = {number(recipe.batch)}  # tokens in a step of training",
+        f"CLIP = {number(recipe.clip)}  # the largest norm of a gradient; 0 for any",
+    ]
+    return "\n".join([f'"""{text}\n"""', "", *imports, "", *constants])
+
+
+# ---- the recipe -------------------------------------------------------------------------------------------------
+
+
+def _recipe(program: Program) -> list[str]:
+    recipe = program.recipe
+    return [
+        _function("loss", recipe.loss, ("logits", "y"), "tensor", "The loss of each token: (B, T, 1)."),
+        _function("schedule", recipe.schedule, ("t",), "scalar", "The factor on the learning rate at progress t in [0, 1]."),
+        _function("context", recipe.context, ("t",), "scalar", "How many tokens to train on in a row at progress t."),
+        _optimizers(recipe.optimizer),
+    ]
+
+
+def _function(name: str, unit: Unit, parameters: tuple[str, ...], mode: str, doc: str) -> str:
+    """A function of the recipe, which has no weights and calls nothing."""
+    index = {node: n for n, node in enumerate(unit.nodes)}
+
+    def value(node: Node | None, what: str) -> Text:
+        assert node is not None and node in index
+        found = node.attrs["value"] if what == "value" else node.inputs[int(what.removeprefix("number_"))]
+        assert isinstance(found, int | float)
+        return literal(found)
+
+    def refuse(node: Node, args: list[Text] | None = None) -> Text:
+        raise AssertionError(f"{node.op} in a recipe")
+
+    taken = frozenset(_sources()) | FILE_NAMES - {"loss", "schedule", "context"}
+    context = Context(mode, lambda node: refuse(node).code, value, refuse, frozenset(), taken | set(parameters))
+    rendered = body(unit, context)
+    result = rendered.result.code
+    if mode == "tensor" and "channel" not in unit.result.type.axes:
+        result = f"({result})[..., None]"
+    lines = [f'"""{doc}"""', *rendered.lines, f"return {result}"]
+    above = [f"# {comment(c)}" for c in unit.comments if comment(c)]
+    return "\n".join([*above, f"def {name}({', '.join(parameters)}):", *(f"    {line}" for line in lines)])
+
+
+def _optimizers(optimizer: Optimizer) -> str:
+    settings = {name: _setting(value) for name, value in optimizer.settings.items()}
+    lines = ["def optimizers(model):", '    """What steps the weights; every group knows its `peak_lr`."""']
+    if optimizer.name == "muon":
+        ours = ", ".join(f"{name}={settings[name]}" for name in ("lr", "momentum", "decay"))
+        lines += [
+            f"    hidden, rest = muon(model, {ours})",
+            f"    return [*hidden, adamw(rest, lr={settings['adamw_lr']}, betas={settings['betas']}, decay={settings['decay']})]",
+        ]
+    else:
+        arguments = ", ".join(f"{name}={value}" for name, value in settings.items())
+        lines.append(f"    return [{optimizer.name}(model.parameters(), {arguments})]")
+    return "\n".join(lines)
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(_setting(v) for v in value) + ")"
+    assert isinstance(value, int | float)
+    return number(value)
+
+
+# ---- mechanisms -------------------------------------------------------------------------------------------------
+
+
+@cache
+def _sources() -> dict[str, str]:
+    """The source of every class and function of the mechanisms, in the order of `MECHANISMS` and of their files."""
+    folder = Path(__file__).parent / "mechanisms"
+    found = {}
+    for name in MECHANISMS:
+        text = (folder / f"{name}.py").read_text(encoding="utf-8")
+        for node in ast.parse(text).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                found[node.name] = "\n".join(text.splitlines()[first - 1 : node.end_lineno])
+    return found
+
+
+@cache
+def _needs() -> dict[str, frozenset[str]]:
+    """Which other mechanisms each refers to."""
+    names = set(_sources())
+    return {
+        name: frozenset({n.id for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Name)} & names - {name})
+        for name, source in _sources().items()
+    }
+
+
+def _mentions(parts: list[str], name: str) -> bool:
+    return any(re.search(rf"\b{name}\(", part) for part in parts)
+
+
+def _mechanisms(parts: list[str]) -> list[str]:
+    """The mechanisms that the rest of the file uses, and those that they use."""
+    wanted = ["Past", *(name for name in _sources() if _mentions(parts, name))]
+    chosen: set[str] = set()
+    while wanted:
+        name = wanted.pop()
+        if name not in chosen:
+            chosen.add(name)
+            wanted.extend(_needs()[name])
+    return [source for name, source in _sources().items() if name in chosen - {"generate", "train", "main"}]

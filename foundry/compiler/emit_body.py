@@ -1,0 +1,312 @@
+"""The statements of one unit: which values get a line of their own, what they are called, and their expressions.
+
+A value is a line where the genome names it, where it is used more than once, or where the expression
+would grow too long; everything else is written where it is used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from foundry.compiler.emit_text import (
+    ATOM,
+    REDUCTIONS,
+    Text,
+    elementwise,
+    in_memory,
+    indexed,
+    method,
+    scalar,
+)
+from foundry.compiler.names import RESERVED, Names, comment
+from foundry.compiler.recognise import Fused
+from foundry.dsl.program import Node, Unit
+from foundry.dsl.registry import PRIMITIVES
+from foundry.dsl.types import FLOAT, TensorType
+
+LONG = 64  # characters of an expression beyond which it gets a line of its own
+GENERIC = ("x", "y", "z", "u", "w")
+
+
+@dataclass
+class Context:
+    """What the statements of a unit may refer to.
+
+    mode: tensor, slot (scores and masks, over head, token and key) or scalar (Python numbers).
+    attribute: the expression of a node's weights or module. number: the expression of a number of a node.
+    call: the text of a node that applies a unit, attends, or needs the past, given its argument texts.
+    callees: names by which functions are called, which therefore are no bindings. taken: names of the file.
+    """
+
+    mode: str
+    attribute: Callable[[Node], str]
+    number: Callable[[Node | None, str], Text]
+    call: Callable[[Node, list[Text]], Text]
+    callees: frozenset[str]
+    taken: frozenset[str]
+    fused: Fused | None = None
+
+
+@dataclass
+class Body:
+    """A rendered unit: argument names, lines of statements, and the expression of the result."""
+
+    arguments: list[str]
+    lines: list[str] = field(default_factory=list)
+    result: Text = field(default_factory=lambda: Text(""))
+
+
+def body(unit: Unit, context: Context) -> Body:
+    """Render a unit. Done twice: the first pass finds what is too long to stand inside another expression."""
+    plan = _Plan(unit, context)
+    plan.lines |= _Writer(plan, naming=False).too_long()
+    return _Writer(plan, naming=True).write()
+
+
+class _Plan:
+    """What reads what, and which nodes are lines."""
+
+    def __init__(self, unit: Unit, context: Context):
+        self.unit, self.context = unit, context
+        needed: set[Node] = set()
+        stack = [unit.result]
+        while stack:
+            node = stack.pop()
+            if node not in needed:
+                needed.add(node)
+                stack.extend(self.reads(node))
+        self.nodes = [n for n in unit.nodes if n in needed]
+        self.uses = Counter(r for n in self.nodes for r in self.reads(n))
+        self.lines = {n for n in self.nodes if n.op == "repeat"}
+        self.lines |= {n for n in self.nodes if self.uses[n] > 1 and n.op not in ("param", "number")}
+        self.lines |= {n for n in self.nodes if n is not unit.result and self.is_binding(n)}
+        for node in self.nodes:  # a loop starts from a variable, and computes nothing but its body
+            if node.op == "repeat":
+                self.lines |= {n for n in node.tensors if n.op not in ("input", "param", "number")}
+
+    def reads(self, node: Node) -> list[Node]:
+        """The nodes whose text appears in the text of this one."""
+        fused = self.context.fused
+        if fused is not None and node is self.unit.result:
+            return [self.unit.inputs[0], *(n for n in (fused.weight, fused.bias) if n is not None)]
+        if node.op in ("position", "channel_index"):
+            return [self.anchor(node)]
+        return list(node.tensors)
+
+    def anchor(self, node: Node) -> Node:
+        """A value at hand that says how many tokens there are, and on which device."""
+        for i in self.unit.inputs:
+            if node.op == "channel_index" or "token" in i.type.axes:
+                return i
+        return node.tensors[0]
+
+    def is_binding(self, node: Node) -> bool:
+        """Whether the genome gives this value a name, rather than the function that computes it."""
+        if not node.name or node.op in ("param", "number", "repeat"):
+            return False
+        if node.op == "call":
+            return node.unit is not None and node.name != node.unit.name and node.name not in self.context.callees
+        user: Node | None = node
+        while user is not None and self.uses[user] == 1:  # a weight named after the binding that it is a part of
+            user = next((n for n in self.nodes if user in self.reads(n)), None)
+            if user is not None and user.name == node.name:
+                return False
+        return True
+
+
+class _Writer:
+    def __init__(self, plan: _Plan, naming: bool):
+        self.plan, self.context, self.unit, self.naming = plan, plan.context, plan.unit, naming
+        self.texts: dict[Node, Text] = {}
+        self.pending: list[str] = []  # comments on what has not been written yet
+        self.names = Names(set(self.context.taken))
+        self.arguments = [self.names.claim(i.name or str(i.attrs["name"])) for i in self.unit.inputs]
+        self.holder: dict[str, Node] = dict(zip(self.arguments, self.unit.inputs, strict=True))
+        for name, node in self.holder.items():
+            self.texts[node] = Text(name)
+        self.last: dict[Node, int] = {}
+        if naming:
+            self.find_last_reads()
+
+    def find_last_reads(self) -> None:
+        """For every variable, the line in which it is read last."""
+        leaves: dict[Node, set[Node]] = {}
+        for place, node in enumerate(self.plan.nodes):
+            leaves[node] = set()
+            for read in self.plan.reads(node):
+                variable = read in self.plan.lines or read.op == "input"
+                leaves[node] |= {read} if variable else leaves.get(read, set())
+            if node in self.plan.lines or node is self.unit.result:
+                for leaf in leaves[node]:
+                    self.last[leaf] = place
+
+    def too_long(self) -> set[Node]:
+        """Nodes that must be lines so that no expression grows too long."""
+        found: set[Node] = set()
+        for node in self.plan.nodes:
+            text = self.text(node)
+            if node in self.plan.lines:
+                self.texts[node] = Text(node.name or "x")
+            elif len(text.code) > LONG and node is not self.unit.result and node.op != "param":
+                found.add(node)
+                self.texts[node] = Text(node.name or "x")
+            else:
+                self.texts[node] = text
+        return found
+
+    def write(self) -> Body:
+        lines: list[str] = []
+        for place, node in enumerate(self.plan.nodes):
+            self.pending += [f"# {comment(c)}" for c in node.comments if comment(c)]
+            if node.op == "repeat":
+                lines += self.pending
+                lines += self.loop(node, place)
+                self.pending = []
+                continue
+            text = self.text(node)
+            if node not in self.plan.lines:
+                self.texts[node] = text
+                continue
+            name = self.variable(node, place)
+            lines += [*self.pending, f"{name} = {text.code}"]
+            self.texts[node] = Text(name)
+            self.pending = []
+        return Body(self.arguments, lines + self.pending, self.texts[self.unit.result])
+
+    def variable(self, node: Node, place: int) -> str:
+        """A name for a line: one whose former value nobody reads any more, or a new one."""
+        if self.plan.is_binding(node):
+            wanted = [node.name]
+        elif node.op == "repeat":
+            wanted = [self.texts[node.tensors[0]].code, *GENERIC]
+        else:
+            wanted = list(GENERIC) if self.context.mode == "tensor" else ["value"]
+        for word in wanted:
+            holder = self.holder.get(word)
+            if holder is not None and self.last.get(holder, -1) <= place:
+                self.holder[word] = node
+                return word
+        for word in wanted:
+            if word not in self.names.taken and word not in RESERVED:
+                break
+        name = self.names.claim(word)
+        self.holder[name] = node
+        return name
+
+    def loop(self, node: Node, place: int) -> list[str]:
+        """`for layer in self.layers: x = layer(x)`."""
+        start = node.tensors[0]
+        before = self.texts[start].code
+        busy = start in node.tensors[1:] or self.last.get(start, -1) > place
+        lines = []
+        for kept in node.tensors[0 if busy else 1 :]:  # what is needed after the first pass
+            self.last[kept] = max(self.last.get(kept, -1), place + 1)
+        name = self.variable(node, place)
+        if busy or name != before:
+            lines.append(f"{name} = {before}")
+        step = self.context.call(node, [Text(name), *(self.texts[n] for n in node.tensors[1:])])
+        self.texts[node] = Text(name)
+        head, call = step.code.split("\n")
+        return [*lines, head, f"    {name} = {call}"]
+
+    def operand(self, node: Node, place: int, want: tuple[str, ...] | None = None) -> Text:
+        """The text of an input, with axes added so that it broadcasts over `want`."""
+        value = node.inputs[place]
+        if not isinstance(value, Node):
+            return self.context.number(node, f"number_{place}")
+        text = self.texts[value]
+        if want is None or self.context.mode != "tensor":
+            return text
+        return indexed(text, in_memory(value.type), want)
+
+    def floats(self, node: Node, place: int = 0) -> Text:
+        """The text of an input of an operation that takes no whole numbers or booleans."""
+        value = node.inputs[place]
+        text = self.operand(node, place)
+        return method(text, "float()") if isinstance(value, Node) and value.type.dtype != FLOAT else text
+
+    def text(self, node: Node) -> Text:
+        """The expression of a node, in terms of its inputs' texts."""
+        if self.context.fused is not None and node is self.unit.result:
+            return self.norm(self.context.fused)
+        if node.op == "number":
+            return self.context.number(node, "value")
+        if node.op == "param":
+            return Text(self.context.attribute(node))
+        if node.op == "repeat" and not self.naming:
+            return Text("x")
+        if node.op in PRIMITIVES:
+            if PRIMITIVES[node.op].kind == "pointwise":
+                return self.pointwise(node)
+            if node.op in REDUCTIONS:
+                return method(self.floats(node), f"{REDUCTIONS[node.op]}(-1, keepdim=True)")
+        return self.structural(node)
+
+    def pointwise(self, node: Node) -> Text:
+        if self.context.mode == "scalar":
+            return scalar(node.op, [self.operand(node, n) for n in range(len(node.inputs))])
+        types: list[TensorType | None] = [i.type if isinstance(i, Node) else None for i in node.inputs]
+        tensors = [t for t in types if t is not None]
+        order = ("batch", "head", "token", "key", "channel")
+        want = tuple(axis for axis in order if any(axis in in_memory(t) for t in tensors))
+        args = [self.operand(node, n, want) for n in range(len(node.inputs))]
+        if node.op == "where" and types[1:] == [None, None]:
+            args[1:] = [Text(f"float({a.code})") if not a.code[-1].isdigit() else _float(a) for a in args[1:]]
+        return elementwise(node.op, args, types, node.type)
+
+    def norm(self, fused: Fused) -> Text:
+        (x,) = self.unit.inputs
+        arguments = [self.texts[x].code, f"({self.context.number(None, 'width').code},)"]
+        for name, part in (("weight", fused.weight), ("bias", fused.bias)):
+            if part is not None:
+                arguments.append(f"{name}={self.texts[part].code}")
+        arguments.append(f"eps={self.context.number(None, 'eps').code}")
+        return Text(f"F.{'rms_norm' if fused.kind == 'rmsnorm' else 'layer_norm'}({', '.join(arguments)})")
+
+    def structural(self, node: Node) -> Text:
+        """Weights, sequence and structure operations, and calls."""
+        x = self.operand(node, 0) if node.inputs else Text("")
+        match node.op:
+            case "embed" | "linear":
+                return Text(f"{self.context.attribute(node)}({(x if node.op == 'embed' else self.floats(node)).code})")
+            case "unembed":
+                weights = self.context.attribute(node)
+                call = f"F.linear({self.floats(node).code}, {weights})" if node.attrs["tied"] else f"{weights}({self.floats(node).code})"
+                return Text(call)
+            case "position":
+                anchor = self.plan.anchor(node)
+                axes = in_memory(anchor.type)
+                name = self.texts[anchor].at(ATOM)
+                return self.context.call(node, [Text(f"{name}.size({axes.index('token')})"), Text(f"{name}.device")])
+            case "channel_index":
+                device = self.texts[self.plan.anchor(node)].at(ATOM)
+                return Text(f"torch.arange({self.context.number(node, 'count').code}, device={device}.device)")
+            case "split_heads":
+                return Text(f"split_heads({x.code}, {self.context.number(node, 'heads').code})")
+            case "merge_heads":
+                return Text(f"merge_heads({x.code})")
+            case "concat":
+                return Text(f"torch.cat(({x.code}, {self.operand(node, 1).code}), -1)")
+            case "slice":
+                start, stop = (self.context.number(node, name).code for name in ("start", "stop"))
+                return Text(f"{x.at(ATOM)}[..., {start}:{stop}]")
+            case "cross_entropy":
+                y = self.operand(node, 1)
+                flat = f"{method(x, 'flatten(0, 1)').code}, {method(y, 'flatten()').code}"
+                return Text(f'F.cross_entropy({flat}, reduction="none").view(*{y.at(ATOM)}.shape, 1)')
+            case "scan":
+                want = in_memory(node.type)
+                b = self.floats(node, 1)
+                return self.context.call(node, [self.operand(node, 0, want), b])
+            case "rotate":
+                return self.context.call(node, [self.floats(node), self.operand(node, 1, in_memory(node.type))])
+            case "attend" | "shift" | "conv":
+                return self.context.call(node, [self.floats(node, n) for n in range(len(node.inputs))])
+        return self.context.call(node, [self.texts[n] for n in node.tensors])
+
+
+def _float(text: Text) -> Text:
+    """A literal as a decimal."""
+    return text if any(c in text.code for c in ".e") else Text(text.code + ".0", text.level)

@@ -1,0 +1,295 @@
+"""Forms to source: a class where there are weights, a function where there are none."""
+
+from __future__ import annotations
+
+from foundry.compiler.emit_body import Body, Context, body
+from foundry.compiler.emit_forms import Form, Forms
+from foundry.compiler.emit_text import ATOM, LAMBDA, Text, literal
+from foundry.compiler.names import Names, class_name, comment, number
+from foundry.dsl.program import Node, Program, Unit
+from foundry.dsl.registry import PRIMITIVES, param_shape
+
+SLOT_ARGUMENTS = {"score": "s, h, i, j", "bias": "h, i, j", "mask": "h, i, j"}
+TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu({}, approximate="tanh")'}
+SINGULAR = {"layers": "layer", "blocks": "block", "stages": "stage"}
+
+
+def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
+    """The source of every class and function of the model, in the order in which they need each other."""
+    forms = Forms(program.model)
+    callees = frozenset(d.name for d in program.genome.definitions)
+    names = Names(set(file_names))
+    for form in forms.all:
+        if form.unit is not program.model and not form.inline:
+            form.name = names.claim(_title(form, forms))
+    taken = file_names | names.taken
+    written = [_Definition(form, forms, callees, frozenset(taken)) for form in forms.all if not form.inline]
+    return [d.source() for d in written if not d.in_place]
+
+
+def _title(form: Form, forms: Forms) -> str:
+    """What a class or a function is called: as its function, or where several differ, as its binding as well."""
+    unit = form.unit
+    word = unit.name or {"": "layer"}.get(form.slot, form.slot)
+    if not form.weights:
+        return word
+    rivals = [f for f in forms.all if f.unit.name == unit.name and f.weights and not f.inline]
+    callers = set(form.callers)
+    if len(rivals) > 1 and unit.name and len(callers) == 1 and callers != {unit.name}:
+        return class_name(callers.pop()) + class_name(word)
+    return class_name(word)
+
+
+class _Definition:
+    """The source of one form."""
+
+    def __init__(self, form: Form, forms: Forms, callees: frozenset[str], taken: frozenset[str]):
+        self.form, self.forms, self.unit, self.callees, self.taken = form, forms, form.unit, callees, taken
+        self.is_model = not form.name
+        self.index = {node: n for n, node in enumerate(self.unit.nodes)}
+        self.in_forward: dict[str, None] = {}  # arguments of the constructor that `forward` uses
+        self.attributes: dict[Node, str] = {}
+        self.slot_attributes: dict[tuple[Node, str], str] = {}
+        self.construction: list[str] = []
+        names = Names()
+        if form.weights or self.is_model:
+            self.construct(names)
+        self.argument_names = {a: names.claim(a) if form.weights else a for a in form.arguments}
+        self.body = self.render()
+
+    @property
+    def in_place(self) -> bool:
+        """A nameless score or mask of one expression is a lambda where it is used."""
+        return bool(self.form.slot) and not (
+            self.unit.name or self.form.weights or self.form.arguments or self.body.lines
+        )
+
+    # ---- numbers ----------------------------------------------------------------------------------------------
+
+    def number(self, node: Node | None, what: str, building: bool = False) -> Text:
+        """A number as the code has it: a literal, or an argument of the class or function."""
+        slot = (self.index[node] if node is not None else -1, what)
+        name = self.form.filling.get(slot)
+        if name is None:
+            return literal(self.forms.numbers[self.unit][slot])
+        if not self.form.weights:
+            return Text(name)
+        if building:
+            return Text(name)
+        self.in_forward[name] = None
+        return Text(f"self.{self.argument_names[name]}")
+
+    def passed(self, node: Node, slot: str, form: Form, building: bool) -> list[str]:
+        """The numbers that a class or function takes, as arguments."""
+        return [f"{a}={self.number(node, f'{slot}.{a}', building).code}" for a in form.arguments]
+
+    # ---- weights ----------------------------------------------------------------------------------------------
+
+    def construct(self, names: Names) -> None:
+        """Name the weights and parts, and write the lines of `__init__` that make them, in the order of the nodes."""
+        wanted: list[tuple[Node, str, str, str]] = []  # node, slot, word, source
+        seen: dict[int, Node] = {}
+        for node in self.unit.nodes:
+            if node.instance and node.op == "call" and node.instance in seen:
+                continue
+            if node.op in PRIMITIVES and self.forms.holds_weights(node) and node.op != "attend":
+                wanted.append((node, "", self.word(node), self.weight(node)))
+            for slot, inner in self.forms.inside(node):
+                form = self.forms.of[inner]
+                if form.weights:
+                    seen[node.instance] = node
+                    make = f"{form.name}({', '.join(self.passed(node, slot, form, building=True))})"
+                    if node.op == "repeat" and not node.attrs.get("shared"):
+                        times = self.number(node, "times", building=True).code
+                        make = f"nn.ModuleList({make} for _ in range({times}))"
+                    wanted.append((node, slot, inner.name or slot if slot else self.word(node), make))
+        counts: dict[str, int] = {}
+        for _, _, word, _ in wanted:
+            counts[word] = counts.get(word, 0) + 1
+        number_of: dict[str, int] = {}
+        for node, slot, word, make in wanted:
+            number_of[word] = number_of.get(word, 0) + 1
+            if word == "unembed":
+                name = word if number_of[word] == 1 else f"unembed_{number_of[word]}"
+            else:
+                name = names.claim(f"{word}_{number_of[word]}" if counts[word] > 1 else word)
+            self.construction.append(f"self.{name} = {make}")
+            if slot:
+                self.slot_attributes[node, slot] = name
+            else:
+                self.attributes[node] = name
+
+    def word(self, node: Node) -> str:
+        """What to call a weight or a part."""
+        if node.op == "unembed":
+            return "unembed"
+        if node.op == "repeat":
+            single = node.unit.name if node.unit is not None and node.unit.name else "layer"
+            return single if node.attrs.get("shared") or single.endswith("s") else single + "s"
+        if node.name:
+            return node.name
+        if node.op == "embed":
+            return "embed" if node.tensors[0].type.is_tokens else "positions"
+        if node.op == "linear" and node is self.unit.result:
+            return "out"
+        return {"param": "weight", "call": node.unit.name if node.unit else ""}.get(node.op, node.op)
+
+    def weight(self, node: Node) -> str:
+        """The expression that makes the weights of a primitive."""
+
+        def size(what: str) -> str:
+            return self.number(node, what, building=True).code
+
+        match node.op:
+            case "linear":
+                return f"nn.Linear({size('width')}, {size('out')}{'' if node.attrs['bias'] else ', bias=False'})"
+            case "unembed":
+                return f"nn.Linear({size('width')}, {size('vocab')}, bias=False)"
+            case "embed":
+                return f"nn.Embedding({size('vocab')}, {size('width')})"
+            case "conv":
+                return f"Conv({size('width')}, {size('kernel')})"
+        shape = param_shape(node.type)
+        init = self.number(node, "init", building=True)
+        if not shape:
+            return f"nn.Parameter(torch.tensor({init.code if '.' in init.code else f'float({init.code})'}))"
+        sizes = ["1"] * len(shape)
+        if len(shape) == 3:
+            sizes[0] = size("heads")
+        if node.type.has("channel"):
+            sizes[-1] = size("width")
+        constant = {"1": "ones", "1.0": "ones", "0": "zeros", "0.0": "zeros"}.get(init.code)
+        if constant:
+            return f"nn.Parameter(torch.{constant}({', '.join(sizes)}))"
+        shown = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+        return f"nn.Parameter(torch.full({shown}, {init.code if '.' in init.code else f'float({init.code})'}))"
+
+    # ---- calls ------------------------------------------------------------------------------------------------
+
+    def attribute(self, node: Node) -> str:
+        """The expression of a node's weights; tied ones are the token embedding's."""
+        if node.op == "unembed" and node.attrs["tied"]:
+            return f"self.{self.table(self.unit, self, node.instance)}.weight"
+        return f"self.{self.attributes[node]}"
+
+    def table(self, unit: Unit, definition: _Definition, instance: int) -> str:
+        """The path to the embedding with this instance."""
+        for node in unit.nodes:
+            if node.op == "embed" and node.instance == instance:
+                return definition.attributes[node]
+        for node in unit.nodes:
+            if node.unit is not None and _embeds(node.unit, instance):
+                inner = _Definition(self.forms.of[node.unit], self.forms, self.callees, self.taken)
+                first = "[0]" if node.op == "repeat" and not node.attrs.get("shared") else ""
+                return f"{definition.attributes[node]}{first}.{self.table(inner.unit, inner, instance)}"
+        raise AssertionError("a tied unembed without its embedding")
+
+    def call(self, node: Node, args: list[Text]) -> Text:
+        """The text of a call, a repeat, or a primitive with a mechanism, given the texts of its inputs."""
+        codes = [a.code for a in args]
+        past = "past" if self.form.stateful else ""
+        if node.op == "position":
+            return Text(f"position({codes[0]}, past, {codes[1]})")
+        if node.op == "conv":
+            return Text(f"{self.attribute(node)}({codes[0]}, past)")
+        if node.op == "shift":
+            return Text(f"shift({codes[0]}, {self.number(node, 'by').code}, past)")
+        if node.op == "scan":
+            return Text(f"scan({codes[0]}, {codes[1]}, past)")
+        if node.op == "rotate":
+            return Text(f"rotate({codes[0]}, {codes[1]})")
+        if node.op == "attend":
+            return self.attend(node, codes)
+        assert node.unit is not None
+        form = self.forms.of[node.unit]
+        past = ["past"] if form.stateful else []
+        if form.inline:
+            assert form.fused is not None
+            return Text(TORCH_NAMES[form.fused.kind].format(codes[0]))
+        if node.op == "call":
+            if form.weights:
+                owner = next(n for n in self.attributes if n.op == "call" and n.instance == node.instance)
+                return Text(f"self.{self.attributes[owner]}({', '.join([*codes, *past])})")
+            return Text(f"{form.name}({', '.join([*codes, *self.passed(node, '', form, False), *_keyword(past)])})")
+        times = self.number(node, "times").code if not form.weights or node.attrs.get("shared") else ""
+        if not form.weights:
+            numbers = self.passed(node, "", form, False)
+            return Text(f"for _ in range({times}):\n{form.name}({', '.join([*codes, *numbers, *_keyword(past)])})")
+        name = self.attributes[node]
+        if node.attrs.get("shared"):
+            return Text(f"for _ in range({times}):\nself.{name}({', '.join([*codes, *past])})")
+        single = Names(set(self.taken), set(codes)).claim(name[:-1] if name.endswith("s") else "layer")
+        return Text(f"for {single} in self.{name}:\n{single}({', '.join([*codes, *past])})")
+
+    def attend(self, node: Node, codes: list[str]) -> Text:
+        plan = self.forms.plans[node]
+        arguments = list(codes)
+        if plan.mechanism == "attend_window":
+            arguments.append(self.number(node, "window").code)
+        for slot, unit in plan.slots:
+            arguments.append(f"{slot}={self.function(node, slot, unit)}")
+        if plan.window is not None and plan.mechanism != "attend_window":
+            arguments.append(f"keep={self.number(node, 'window').code}")
+        if plan.scale is not None:
+            arguments.append(f"scale={self.number(node, 'scale').code}")
+        return Text(f"{plan.mechanism}({', '.join([*arguments, 'past=past'])})")
+
+    def function(self, node: Node, slot: str, unit: Unit) -> str:
+        """A score, bias or mask as a function of all its slots."""
+        form = self.forms.of[unit]
+        head = f"lambda {SLOT_ARGUMENTS[slot]}: "
+        if not form.weights:
+            inner = _Definition(form, self.forms, self.callees, self.taken)
+            if inner.in_place:
+                return head + inner.body.result.at(LAMBDA)
+        arguments = [str(i.attrs["name"]) for i in unit.inputs]
+        if form.weights:
+            return f"{head}self.{self.slot_attributes[node, slot]}({', '.join(arguments)})"
+        return f"{head}{form.name}({', '.join([*arguments, *self.passed(node, slot, form, False)])})"
+
+    # ---- the whole ------------------------------------------------------------------------------------------
+
+    def render(self) -> Body:
+        context = Context(
+            "slot" if self.form.slot else "tensor", self.attribute, self.number, self.call, self.callees,
+            self.taken | set(self.form.arguments), self.form.fused,
+        )  # fmt: skip
+        return body(self.unit, context)
+
+    def source(self) -> str:
+        above = [f"# {comment(c)}" for c in self.unit.comments if comment(c)]
+        return "\n".join(above + (self.as_class() if self.form.weights or self.is_model else self.as_function()))
+
+    def as_function(self) -> list[str]:
+        arguments = [*self.body.arguments, *self.form.arguments, *(["past=None"] if self.form.stateful else [])]
+        head = f"def {self.form.name}({', '.join(arguments)}):"
+        return [head, *_indent([*self.body.lines, f"return {self.body.result.code}"])]
+
+    def as_class(self) -> list[str]:
+        name = self.form.name or "Model"
+        past = ["past=None"] if self.form.stateful or self.is_model else []
+        stored = [f"self.{self.argument_names[a]} = {a}" for a in self.in_forward]
+        lines = [f"class {name}(nn.Module):"]
+        made = ["super().__init__()", *stored, *self.construction]
+        lines += _indent([f"def __init__({', '.join(['self', *self.form.arguments])}):", *_indent(made), ""])
+        result = self.body.result.code
+        ending = [f"return {result}"]
+        if self.is_model:
+            tokens = self.body.arguments[0]
+            ending = [f"logits = {result}", "if past is not None:", f"    past.advance({tokens}.size(1))", "return logits"]
+        head = f"def forward({', '.join(['self', *self.body.arguments, *past])}):"
+        return lines + _indent([head, *_indent([*self.body.lines, *ending])])
+
+
+def _embeds(unit: Unit, instance: int) -> bool:
+    return any(
+        (n.op == "embed" and n.instance == instance) or (n.unit is not None and _embeds(n.unit, instance)) for n in unit.nodes
+    )
+
+
+def _keyword(past: list[str]) -> list[str]:
+    return [f"{p}={p}" for p in past]
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return [f"    {line}" if line else "" for line in lines]

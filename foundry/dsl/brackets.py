@@ -1,0 +1,137 @@
+"""Which bracket closes which, and where definitions end, in words that may be unbalanced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, Label
+from foundry.dsl.lexer import CLOSERS, END, OPENERS, Word
+
+SIGNS = {"LPAR": "(", "RPAR": ")", "LBRACKET": "[", "RBRACKET": "]", "LBRACE": "{", "RBRACE": "}"}
+
+
+@dataclass
+class Pairs:
+    """The outcome of pairing.
+
+    closer: the index of the closing bracket by that of its opening one.
+    ends: where definitions end, as indices behind their last word.
+    problems: one for every independent mistake.
+    wrong: byte offsets of brackets that have no partner.
+    """
+
+    closer: dict[int, int] = field(default_factory=dict)
+    ends: list[int] = field(default_factory=list)
+    problems: list[Diagnostic] = field(default_factory=list)
+    wrong: list[int] = field(default_factory=list)
+
+
+def pair(words: list[Word], start: int) -> Pairs:
+    """Pair the brackets of `words[start:]`.
+
+    A `;` closes every parenthesis and list. Where brackets do not balance, a line that begins like
+    a definition closes everything, so that one missing brace does not swallow the rest of the text.
+    """
+    pairs = _pair(words, start, lambda index: False)
+    if pairs.problems:
+        pairs = _pair(words, start, lambda index: _looks_like_definition(words, index))
+    return pairs
+
+
+def _looks_like_definition(words: list[Word], index: int) -> bool:
+    word, after = words[index], words[min(index + 1, len(words) - 1)]
+    return word.type == "NAME" and word.column == 1 and after.type in ("EQUAL", "LPAR")
+
+
+def _pair(words: list[Word], start: int, ends_before: Callable[[int], bool]) -> Pairs:
+    pairs = Pairs()
+    stack: list[int] = []
+    forgiven: set[str] = set()  # closing brackets whose opening one has been reported
+    for index in range(start, len(words)):
+        word = words[index]
+        if word.type == END or ends_before(index):
+            if stack:
+                _unclosed(pairs, words, stack, index)
+                stack.clear()
+            if index > start and pairs.ends[-1:] != [index]:
+                pairs.ends.append(index)
+            forgiven.clear()
+        if word.type in OPENERS:
+            stack.append(index)
+        elif word.type in CLOSERS:
+            if stack and words[stack[-1]].type == CLOSERS[word.type]:
+                pairs.closer[stack.pop()] = index
+            else:
+                pairs.wrong.append(word.start)
+                if word.type not in forgiven:
+                    _wrong_closer(pairs, words, stack, index)
+        elif word.type == "SEMICOLON":
+            inner = len(stack)
+            while inner and words[stack[inner - 1]].type != "LBRACE":
+                inner -= 1
+            if inner < len(stack):
+                forgiven = {OPENERS[words[i].type] for i in stack[inner:]}
+                _unclosed(pairs, words, stack[inner:], index)
+                del stack[inner:]
+            else:
+                forgiven -= {"RPAR", "RBRACKET"}
+            if not stack:
+                pairs.ends.append(index + 1)
+    return pairs
+
+
+def _unclosed(pairs: Pairs, words: list[Word], openers: list[int], index: int) -> None:
+    """Report brackets that are still open where they can no longer be."""
+    opener, word, before = words[openers[-1]], words[index], words[index - 1]
+    closers = "".join(SIGNS[OPENERS[words[i].type]] for i in reversed(openers))
+    found = "the end of the text" if word.type == END else f"`{word.text}`"
+    missing = Edit(before.end, before.end, closers + (";" if word.type != "SEMICOLON" and before.type != "SEMICOLON" else ""))
+    pairs.wrong.extend(words[i].start for i in openers)
+    pairs.problems.append(
+        Diagnostic(
+            "F101",
+            f"`{opener.text}` is not closed before {found}",
+            word.span,
+            labels=tuple(Label(words[i].span, f"this `{words[i].text}`") for i in reversed(openers[-3:])),
+            expected=(f"`{closers[0]}`",),
+            found=found,
+            help=f"close it with `{closers}`",
+            fixes=(Fix(f"insert `{missing.text}`", (missing,)),),
+        )
+    )
+
+
+def _wrong_closer(pairs: Pairs, words: list[Word], stack: list[int], index: int) -> None:
+    """Report a closing bracket that does not fit, and go on with what was likeliest meant."""
+    word, before = words[index], words[index - 1]
+    here = f"`{word.text}`"
+    if not stack:
+        fix = Fix("remove it", (Edit(word.start, word.end, ""),))
+        help = "remove it, or open the bracket earlier"
+        pairs.problems.append(Diagnostic("F101", f"{here} closes nothing", word.span, found=here, help=help, fixes=(fix,)))
+        return
+    opener = words[stack[-1]]
+    due = SIGNS[OPENERS[opener.type]]
+    if any(words[i].type == CLOSERS[word.type] for i in stack):  # an inner bracket was left open
+        edit = Edit(before.end, before.end, due)
+        while words[stack[-1]].type != CLOSERS[word.type]:
+            pairs.wrong.append(words[stack.pop()].start)
+        pairs.closer[stack.pop()] = index
+    else:  # one kind was written for another
+        edit = Edit(word.start, word.end, due)
+        stack.pop()
+    pairs.problems.append(
+        Diagnostic(
+            "F101",
+            f"`{opener.text}` is closed by {here}",
+            word.span,
+            labels=(Label(opener.span, f"this `{opener.text}`"),),
+            expected=(f"`{due}`",),
+            found=here,
+            help=f"close it with `{due}`",
+            fixes=(Fix(f"{'insert' if edit.start == edit.end else 'write'} `{due}`", (edit,)),),
+        )
+    )
+
+

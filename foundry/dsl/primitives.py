@@ -1,0 +1,287 @@
+"""Applying primitives: arguments checked against the registry, numbers folded, types inferred."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from foundry.dsl.diagnostics import Label
+from foundry.dsl.frames import Inline, Problem, describe
+from foundry.dsl.program import Node
+from foundry.dsl.registry import SLOTS, Arg, Mismatch, Primitive
+from foundry.dsl.slots import mask, score
+from foundry.dsl.syntax import Span
+from foundry.dsl.types import SCALAR, Clash, TensorType
+from foundry.dsl.values import Axis
+
+if TYPE_CHECKING:
+    from foundry.dsl.elaborate import Elaborator
+
+NUMBER_LIMIT = 1e300
+
+
+def run_primitive(e: Elaborator, function: Primitive, bound: dict[str, Any], span: Span, spans: dict) -> Any:
+    inputs: list[Any] = []
+    attrs: dict[str, Any] = {}
+    for arg in function.args:
+        value = bound.get(arg.name, arg.default)
+        at = spans.get(arg.name, span)
+        if arg.is_tensor:
+            if not isinstance(value, (Node, int, float)):
+                raise e.problem(
+                    "F303",
+                    f"{function.name} takes a tensor as {arg.name}, but this is {describe(value)}",
+                    at,
+                    found=describe(value),
+                )
+            inputs.append(value)
+        elif arg.sort in ("score", "mask"):
+            attrs[arg.name] = value
+        else:
+            attrs[arg.name] = argument(e, function.name, arg, value, at)
+    return primitive(e, function, inputs, attrs, span, spans)
+
+
+def argument(e: Elaborator, title: str, arg: Arg, value: Any, span: Span) -> Any:
+    """A compile-time argument, checked against its sort and its legal values."""
+    if value is None and arg.default is None:
+        return None
+    if arg.sort == "axes":
+        axes = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(a, Axis) for a in axes):
+            raise e.problem(
+                "F303",
+                f"{title} takes axes as {arg.name}, but this is {describe(value)}",
+                span,
+                expected=("head", "channel", "[head, channel]"),
+            )
+        return tuple(sorted({a.name for a in axes}, reverse=True))
+    if arg.sort == "list":
+        if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(v, (int, float)) for v in value):
+            raise e.problem(
+                "F303",
+                f"{title} takes two numbers as {arg.name}, but this is {describe(value)}",
+                span,
+                help="write [0.9, 0.95]",
+            )
+        for v in value:
+            if not 0 <= v < 1:
+                raise e.problem(
+                    "F306", f"{arg.name} holds {v:g}", span, expected=("numbers from 0 up to below 1",), found=f"{v:g}"
+                )
+        return tuple(float(v) for v in value)
+    if not isinstance(value, (int, float)):
+        raise e.problem(
+            "F303", f"{title} takes a number as {arg.name}, but this is {describe(value)}", span, found=describe(value)
+        )
+    if arg.sort == "flag":
+        if value not in (0, 1):
+            raise e.problem("F306", f"{arg.name} is {value:g}", span, expected=("0", "1"), found=f"{value:g}")
+        return int(value)
+    if arg.sort == "integer":
+        if value != math.floor(value):
+            raise e.problem(
+                "F302",
+                f"{arg.name} of {title} is {value:g}, which is no whole number",
+                span,
+                found=f"{value:g}",
+                help="a size must divide evenly",
+            )
+        value = int(value)
+    if not arg.low <= value <= arg.high:
+        raise e.problem(
+            "F306",
+            f"{arg.name} of {title} is {value:g}",
+            span,
+            expected=(f"from {arg.low:g} to {arg.high:g}",),
+            found=f"{value:g}",
+        )
+    return value
+
+
+def primitive(
+    e: Elaborator, function: Primitive, inputs: list[Any], attrs: dict[str, Any], span: Span, spans: dict | None = None
+) -> Any:
+    """One operation: folded where every input is a number, a node otherwise."""
+    if function.fold is not None and not any(isinstance(i, Node) for i in inputs):
+        return fold(e, function, inputs, span)
+    if function.name == "where" and isinstance(inputs[0], (int, float)):
+        return inputs[1] if inputs[0] else inputs[2]
+    if not e.frames:
+        raise e.problem(
+            "F308",
+            f"{function.name} stands outside any function of a sequence",
+            span,
+            help="write it inside a function",
+        )
+    takes_numbers = function.kind == "pointwise" or function.name == "scan"
+    for arg, value in zip([a for a in function.args if a.is_tensor], inputs, strict=False):
+        if not takes_numbers and not isinstance(value, Node):
+            raise e.problem(
+                "F303",
+                f"{function.name} takes a tensor as {arg.name}, but this is {describe(value)}",
+                (spans or {}).get(arg.name, span),
+                found=describe(value),
+            )
+    types = tuple(i.type if isinstance(i, Node) else i for i in inputs)
+    attrs = dict(attrs)
+    instance = 0
+    if function.name == "param":
+        attrs["type"] = param_type(e, attrs["per"], span)
+    if function.kind == "weights" or function.name == "conv":
+        instance = e.instance()
+    if function.name == "unembed":
+        instance = unembed(e, attrs, inputs[0], span, instance)
+    try:
+        type = function.shape(types, attrs)
+    except Mismatch as m:
+        raise mismatch_problem(e, function, m, inputs, span, spans or {}) from None
+    except Clash as clash:
+        raise clash_problem(e, function, clash, inputs, span) from None
+    if function.name == "attend":
+        attrs["score"] = score(e, attrs["score"], inputs[0].type.heads, span)
+        attrs["mask"] = mask(e, attrs["mask"], inputs[0].type.heads, span)
+    nested = len(e.frames) > 1 and not any(frame.kind == "repeat" for frame in e.frames)
+    if function.name == "embed" and inputs[0].type.is_tokens and nested:
+        raise Inline
+    if function.kind == "weights" and e.slot() in ("mask", "schedule", "context", "loss"):
+        raise e.problem(
+            "F308",
+            f"a {e.slot()} function learns {function.name}",
+            span,
+            help=f"a {e.slot()} function may not hold weights",
+        )
+    if e.slot() and function.kind in ("sequence", "structure"):
+        raise e.problem(
+            "F308",
+            f"{function.name} inside a {e.slot()} function",
+            span,
+            help=f"a {e.slot()} function is elementwise over {', '.join(SLOTS[e.slot()])}",
+        )
+    node = e.add(function.name, inputs, attrs, type, span, instance=instance)
+    if function.name == "embed" and inputs[0].type.is_tokens:
+        e.embeddings.append(node)
+    return node
+
+
+def unembed(e: Elaborator, attrs: dict[str, Any], x: Any, span: Span, instance: int) -> int:
+    source = e.embeddings[0] if e.embeddings else None
+    if attrs["tied"]:
+        if len(e.frames) > 1:
+            raise Inline
+        if source is None:
+            raise e.problem(
+                "F308", "there is no token embedding to tie to", span, help="embed the tokens first, or write tied = 0"
+            )
+        if isinstance(x, Node) and x.type.is_seq and x.type.width != source.type.width:
+            raise e.problem(
+                "F301",
+                f"the embedding has {source.type.width} channels and x has {x.type.width}",
+                span,
+                labels=(Label(source.span, f"embeds in {source.type.width} channels"),),
+            )
+        if attrs["vocab"] not in (0, source.attrs["vocab"]):
+            raise e.problem(
+                "F306",
+                f"vocab is {attrs['vocab']}, but the tied embedding has {source.attrs['vocab']}",
+                span,
+                expected=(str(source.attrs["vocab"]),),
+            )
+        instance = source.instance
+    if not attrs["vocab"]:
+        if source is None:
+            raise e.problem("F304", "unembed needs vocab, since no tokens are embedded", span, expected=("vocab",))
+        attrs["vocab"] = source.attrs["vocab"]
+    return instance
+
+
+def fold(e: Elaborator, function: Primitive, inputs: list[Any], span: Span) -> int | float:
+    """Arithmetic on compile-time numbers, kept within finite reals."""
+    try:
+        if function.name == "power" and abs(inputs[1]) > 64:
+            result: Any = math.pow(inputs[0], inputs[1])
+        else:
+            assert function.fold is not None
+            result = function.fold(*inputs)
+        if isinstance(result, complex) or not abs(result) < NUMBER_LIMIT:
+            raise ValueError
+    except (ArithmeticError, ValueError):
+        values = " and ".join(f"{i:g}" for i in inputs)
+        raise e.problem("F307", f"{function.doc.split(':')[0]} of {values} has no finite value", span) from None
+    if isinstance(result, bool):
+        return int(result)
+    if isinstance(result, int):
+        return result if abs(result) < 1 << 53 else float(result)
+    return (
+        int(result)
+        if result == math.floor(result) and abs(result) < 1 << 53 and not is_decimal(function, inputs)
+        else float(result)
+    )
+
+
+def is_decimal(function: Primitive, inputs: list[Any]) -> bool:
+    """Whether a whole result stays a decimal number: only sizes, made of whole numbers, become whole."""
+    return any(isinstance(i, float) for i in inputs)
+
+
+def param_type(e: Elaborator, per: tuple[str, ...], span: Span) -> TensorType:
+    if not per:
+        return SCALAR
+    if not e.leading:
+        raise e.problem(
+            "F308",
+            "param has no sequence whose axes it could follow",
+            span,
+            help="write it inside a function of a sequence, or leave per out",
+        )
+    lead = e.leading[-1]
+    for axis in per:
+        if not lead.has(axis):
+            raise e.problem(
+                "F301",
+                f"param has one value per {axis}, but the function's input is {lead}",
+                span,
+                expected=tuple(a for a in ("head", "channel") if lead.has(a)),
+            )
+    axes = tuple(a for a in ("head", "channel") if a in per)
+    return TensorType(axes, lead.heads if "head" in per else 0, lead.width if "channel" in per else 0)
+
+
+def mismatch_problem(
+    e: Elaborator, function: Primitive, m: Mismatch, inputs: list[Any], span: Span, spans: dict
+) -> Problem:
+    labels = [
+        Label(i.span, f"{arg.name} is {i.type}")
+        for arg, i in zip([a for a in function.args if a.is_tensor], inputs, strict=False)
+        if isinstance(i, Node)
+    ]
+    verb = "" if m.message.startswith(("channels ", "the ")) or m.message[0].isdigit() else f"{function.name} "
+    code = {"shape": "F301", "divide": "F302"}[m.code]
+    at = spans.get(m.argument, span)
+    return e.problem(
+        code,
+        verb + m.message,
+        at,
+        labels=labels,
+        expected=tuple(str(e) for e in m.expected),
+        help=m.help,
+        blame=m.argument,
+    )
+
+
+def clash_problem(e: Elaborator, function: Primitive, clash: Clash, inputs: list[Any], span: Span) -> Problem:
+    nodes = [i for i in inputs if isinstance(i, Node)]
+    labels = [Label(n.span, f"this is {n.type}") for n in nodes]
+    types = " and ".join(str(n.type) for n in nodes)
+    help = ""
+    if clash.axis == "head" and any(n.type.is_seq for n in nodes):
+        help = "split_heads and merge_heads go between seq and heads"
+    elif clash.axis == "channel":
+        help = "give both the same number of channels, for example with linear"
+    return e.problem(
+        "F301",
+        f"{function.doc.split(':')[0]} of {types}: the {clash.axis} sizes do not fit",
+        span,
+        labels=labels,
+        help=help,
+    )

@@ -1,0 +1,222 @@
+"""What is wrong with words that do not follow the grammar: every independent mistake, once each.
+
+Brackets are paired first. Then every statement (a definition, a binding, the result of a block) is
+parsed by itself, with the blocks inside it taken for names. A mistake in a statement that is
+already known to be wrong is not reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import copy
+from dataclasses import dataclass
+
+from lark import Lark
+from lark.exceptions import UnexpectedToken
+
+from foundry.dsl.brackets import Pairs, pair
+from foundry.dsl.builder import report_repeats
+from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
+from foundry.dsl.expectation import Place, describe, missing_semicolon, mistake
+from foundry.dsl.lexer import END, Source, Word
+
+HEADER = "@foundry(1);"
+_HEADER = ("FOUNDRY", "LPAR", "NUMBER", "RPAR", "SEMICOLON")
+_BEGINS = ("NAME", "EQUAL")
+
+
+class Group(Word):
+    """A whole block, standing in a statement as if it were a name."""
+
+    __slots__ = ("closer",)
+
+    def __init__(self, opener: Word, closer: Word):
+        super().__init__("NAME", "{…}", opener.start, closer.end, opener.line, opener.column, opener.source)
+        self.closer = closer
+
+
+@dataclass(frozen=True)
+class Statement:
+    """Words of one statement, blocks as groups, its `;` included; `after` is the word behind it.
+
+    rule: the rule of the grammar that it should follow: definition, binding or expr.
+    """
+
+    rule: str
+    words: list[Word]
+    after: Word
+
+
+def explain(words: list[Word], grammar: Lark, source: Source) -> None:
+    """Report in `source` what keeps words from being a genome.
+
+    Raises:
+        GenomeError: there are more mistakes than a reader can use.
+    """
+    start = _header(words, source)
+    pairs = pair(words, start)
+    for problem in pairs.problems:
+        source.report(problem)
+    wrong = sorted([*pairs.wrong, *(problem.span.start for problem in source.problems if problem.code != "F203")])
+    definitions: list[tuple[str, Word]] = []
+    for statement in _statements(words, start, pairs, source):
+        if statement.rule == "definition" and statement.words[0].type == "NAME":
+            definitions.append((statement.words[0].text, statement.words[0]))
+        _check(statement, grammar, source, wrong)
+    report_repeats("definition", definitions)
+
+
+def _header(words: list[Word], source: Source) -> int:
+    """Check the header; the index of the word behind it."""
+    first = words[0]
+    if first.type != "FOUNDRY":
+        message = f"the genome does not begin with `{HEADER}`"
+        help = "the header says which version of the language the genome is written in"
+        fix = Fix(f"begin with `{HEADER}`", (Edit(0, 0, HEADER + "\n\n"),), "safe")
+        found = describe(first)
+        source.report(
+            Diagnostic("F101", message, first.span, expected=(f"`{HEADER}`",), found=found, help=help, fixes=(fix,))
+        )
+        return 0
+    for index, expected in enumerate(_HEADER):
+        word = words[index]
+        if word.type == expected:
+            continue
+        if expected == "SEMICOLON":
+            source.report(missing_semicolon(words[index - 1], word))
+            return index
+        message = f"the header is not `{HEADER}`"
+        source.report(Diagnostic("F101", message, word.span, expected=(f"`{HEADER}`",), found=describe(word)))
+        while words[index].type not in ("SEMICOLON", END):
+            index += 1
+        return min(index + 1, len(words) - 1)
+    return len(_HEADER)
+
+
+def _statements(words: list[Word], start: int, pairs: Pairs, source: Source) -> Iterator[Statement]:
+    """The statements of every definition, outer before inner, in the order of the text."""
+    first = start
+    for end in pairs.ends:
+        if end > first:
+            waiting = [("definition", first, end, end)]
+            while waiting:
+                rule, begin, stop, after = waiting.pop()
+                statement, blocks = _group(words, begin, stop, pairs)
+                yield Statement(rule, statement, words[after])
+                for opener, closer in reversed(blocks):
+                    waiting += reversed(list(_block(words, opener, closer, pairs, source)))
+        first = end
+
+
+def _group(words: list[Word], begin: int, end: int, pairs: Pairs) -> tuple[list[Word], list[tuple[int, int]]]:
+    """A statement's words with every block in it as a group, and where these blocks are."""
+    statement: list[Word] = []
+    blocks: list[tuple[int, int]] = []
+    index = begin
+    while index < end:
+        closer = pairs.closer.get(index, end)
+        if words[index].type == "LBRACE" and closer < end:
+            blocks.append((index, closer))
+            statement.append(Group(words[index], words[closer]))
+            index = closer
+        else:
+            statement.append(words[index])
+        index += 1
+    return statement, blocks
+
+
+def _block(
+    words: list[Word], opener: int, closer: int, pairs: Pairs, source: Source
+) -> Iterator[tuple[str, int, int, int]]:
+    """The statements of a block: rule, first word, end, and the word after."""
+    begin = index = opener + 1
+    found: list[tuple[int, int]] = []
+    while index < closer:
+        index = pairs.closer.get(index, index)
+        index += 1
+        if words[index - 1].type == "SEMICOLON":
+            found.append((begin, index))
+            begin = index
+    if begin < closer:
+        found.append((begin, closer))
+    last = found[-1] if found else None
+    named = last is not None and tuple(word.type for word in words[last[0] : last[0] + 2]) == _BEGINS
+    for first, end in found if named else found[:-1]:
+        yield "binding", first, end, end
+    if last is None or named:
+        message = "the block has no result"
+        help = "end the block with an expression, without a name and without `=`"
+        source.report(
+            Diagnostic("F101", message, words[closer].span, expected=("an expression",), found="`}`", help=help)
+        )
+    elif last is not None:
+        first, end = last
+        end -= words[end - 1].type == "SEMICOLON" and end - 1 > first
+        yield "expr", first, end, end
+
+
+def _check(statement: Statement, grammar: Lark, source: Source, wrong: list[int]) -> None:
+    """Report a statement's first mistake; where a `;` is missing, go on behind it."""
+    words, after = statement.words, statement.after
+    while words:
+        index = _first_mistake(statement.rule, words, grammar)
+        if index is None:
+            return
+        expected = _expected(statement.rule, words[:index], grammar)
+        found = words[index] if index < len(words) else after
+        split = "SEMICOLON" in expected and index > 0 and _begins_statement(words, index)
+        if statement.rule == "expr" and index and _begins_statement(words, index) and words[index].line > words[index - 1].line:
+            split = True
+        rest = words[index:] if split else []
+        if not _spoiled(words[: index + 1] if split else words, after, wrong):
+            if split or (index == len(words) and "SEMICOLON" in expected and statement.rule != "expr"):
+                source.report(missing_semicolon(words[index - 1], found))
+            else:
+                source.report(mistake(Place(statement.rule, words, index, found, expected)))
+        words = rest
+
+
+def _begins_statement(words: list[Word], index: int) -> bool:
+    """Whether a new statement seems to begin here: `name =`, or a word that begins a line."""
+    if index >= len(words) or words[index].type != "NAME":
+        return False
+    after = words[index + 1].type if index + 1 < len(words) else ""
+    before = words[index - 1]
+    last = before.closer.line if isinstance(before, Group) else before.line
+    return after == "EQUAL" or words[index].line > last
+
+
+def _spoiled(words: list[Word], after: Word, wrong: list[int]) -> bool:
+    """Whether a mistake is already known in these words, blocks inside them aside."""
+    groups = [(word.start, word.end) for word in words if isinstance(word, Group)]
+    end = max(words[-1].end, after.start + 1)
+    known = [place for place in wrong if words[0].start <= place < end]
+    return any(not any(start < place < stop for start, stop in groups) for place in known)
+
+
+def _first_mistake(rule: str, words: list[Word], grammar: Lark) -> int | None:
+    """The index of the first word that does not fit, `len(words)` where too few do; None if all is well."""
+    state = grammar.parse_interactive(start=rule).parser_state
+    index = 0
+    try:
+        for index, word in enumerate(words):
+            state.feed_token(word)  # type: ignore[arg-type]
+        index = len(words)
+        last = words[-1]
+        state.feed_token(Word(END, "", last.end, last.end, last.line, last.column, last.source), is_end=True)  # type: ignore[arg-type]
+    except UnexpectedToken:
+        return index
+    except GenomeError as error:
+        words[0].source.report(error.diagnostics[-1])
+    return None
+
+
+def _expected(rule: str, words: list[Word], grammar: Lark) -> set[str]:
+    """The terminals that may follow these words."""
+    parser = grammar.parse_interactive(start=rule)
+    conf = copy(parser.parser_state.parse_conf)
+    conf.callbacks = {}  # only the states matter
+    parser.parser_state.parse_conf = conf
+    for word in words:
+        parser.parser_state.feed_token(word)  # type: ignore[arg-type]
+    return set(parser.accepts())

@@ -1,0 +1,138 @@
+"""Functions in slots: scores and masks of attention, and the schedule, context and loss of a recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from foundry.dsl.frames import describe
+from foundry.dsl.program import Node, Unit
+from foundry.dsl.registry import REQUIRED, SLOTS, Primitive
+from foundry.dsl.syntax import Span
+from foundry.dsl.types import BOOLEAN, INTEGER, SCALAR, TensorType, scores
+from foundry.dsl.values import FUNCTIONS, Closure, Composite, Partial
+
+if TYPE_CHECKING:
+    from foundry.dsl.elaborate import Elaborator
+
+
+def fill(e: Elaborator, function: Any, kind: str, slots: dict[str, Node], span: Span) -> Any:
+    """Apply a function whose parameters bind the slots by name; a single other parameter takes the first."""
+    first = function
+    rest: tuple[Any, ...] = ()
+    if isinstance(function, Composite):
+        first, rest = function.parts[0], function.parts[1:]
+    given: set[str] = set(first.given) if isinstance(first, Partial) else set()
+    inner = first.function if isinstance(first, Partial) else first
+    if isinstance(inner, Closure):
+        open_ = [(p.name, p.default is None) for p in inner.parameters if p.name not in given]
+        legal = (inner.parameters[0].name,) if inner.parameters else ()
+    elif isinstance(inner, Primitive):
+        open_ = [(a.name, a.default is REQUIRED) for a in inner.args if a.name not in given]
+        legal = (inner.args[0].name,)
+    else:
+        raise e.problem("F308", f"{describe(function)} of this form does not fit as {kind}", span, blame=kind)
+    required = [name for name, needed in open_ if needed]
+    named = {name: slots[name] for name, needed in open_ if name in slots}
+    odd = [name for name in required if name not in slots]
+    if len(required) == 1 and odd and required[0] in legal and not named:
+        named, odd = {odd[0]: next(iter(slots.values()))}, []
+    if odd:
+        raise e.problem(
+            "F308",
+            f"a {kind} function has no {' or '.join(odd)} to bind",
+            span,
+            found=odd[0],
+            expected=tuple(slots),
+            help=f"name its parameters among {', '.join(slots)}",
+            blame=kind,
+        )
+    value = e.apply(first, [], span, e.title(first), named)
+    for part in rest:
+        value = e.apply(part, [value], span, e.title(part))
+    return value
+
+
+def slot_unit(
+    e: Elaborator,
+    function: Any,
+    kind: str,
+    types: dict[str, TensorType],
+    span: Span,
+    lead: TensorType | None = None,
+    j: str = "",
+) -> Unit:
+    """The unit of a function in a slot; its inputs are the slots that it uses."""
+    with e.frame(kind) as frame:
+        slots = {name: e.enter(frame, name, type, span) for name, type in types.items()}
+        outer, e.leading = e.leading, [lead] if lead is not None else []
+        try:
+            result = fill(e, function, kind, slots, span) if isinstance(function, FUNCTIONS) else function
+        finally:
+            e.leading = outer
+        if isinstance(result, (int, float)):
+            result = e.add("number", (), {"value": result}, SCALAR, span)
+    if not isinstance(result, Node):
+        raise e.problem(
+            "F308", f"a {kind} function gives a number per element, but this gives {describe(result)}", span, blame=kind
+        )
+    unit, _, _ = e.close(frame, result, e.title(function), span=span, comments=getattr(function, "comments", ()))
+    return unit
+
+
+def score(e: Elaborator, function: Any, count: int, span: Span) -> Unit | None:
+    if function is None:
+        return None
+    need_function(e, function, "score", span)
+    types = {
+        "s": scores(count),
+        "h": TensorType(("head",), heads=count, dtype=INTEGER),
+        "i": TensorType(("token",), dtype=INTEGER),
+        "j": TensorType(("token", "key"), dtype=INTEGER),
+    }
+    unit = slot_unit(e, function, "score", types, span, scores(count))
+    t = unit.result.type
+    if t.has("channel") or t.dtype == BOOLEAN:
+        raise e.problem(
+            "F308", f"a score function gives {t} instead of one number per pair of positions", span, blame="score"
+        )
+    return None if unit.result.op == "input" and unit.result.attrs["name"] == "s" else unit
+
+
+def mask(e: Elaborator, function: Any, count: int, span: Span) -> Unit | None:
+    if function is None:
+        return None
+    need_function(e, function, "mask", span)
+    types = {
+        "h": TensorType(("head",), heads=count, dtype=INTEGER),
+        "i": TensorType(("token",), dtype=INTEGER),
+        "j": TensorType(("key",), dtype=INTEGER),
+    }
+    unit = slot_unit(e, function, "mask", types, span, TensorType(("head",), heads=count))
+    result = unit.result
+    if result.op == "number":
+        if not result.attrs["value"]:
+            raise e.problem("F308", "this mask removes every position", span, blame="mask")
+        return None
+    if result.type.dtype != BOOLEAN:
+        raise e.problem(
+            "F308",
+            "a mask function gives yes or no, but this gives a number",
+            span,
+            help="compare: i - j < 64",
+            blame="mask",
+        )
+    names = [i.attrs["name"] if isinstance(i, Node) and i.op == "input" else None for i in result.inputs]
+    if (result.op, names) in (("less_equal", ["j", "i"]), ("greater_equal", ["i", "j"])):
+        return None
+    return unit
+
+
+def need_function(e: Elaborator, value: Any, kind: str, span: Span) -> None:
+    if not isinstance(value, FUNCTIONS):
+        raise e.problem(
+            "F308",
+            f"{kind} takes a function of {', '.join(SLOTS[kind])}, but this is {describe(value)}",
+            span,
+            found=describe(value),
+            blame=kind,
+        )

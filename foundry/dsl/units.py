@@ -1,0 +1,175 @@
+"""Applying functions of the language: a named one becomes a unit, a repeated or shared one a unit of its own kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from foundry.dsl.diagnostics import Label
+from foundry.dsl.frames import POISON, Inline, Silent, describe
+from foundry.dsl.program import Node
+from foundry.dsl.syntax import Span
+from foundry.dsl.values import Closure, Repeated, Scope, Shared
+
+if TYPE_CHECKING:
+    from foundry.dsl.elaborate import Elaborator
+
+
+def run_closure(e: Elaborator, function: Closure, bound: dict[str, Any], span: Span, called: str) -> Any:
+    if any(value is POISON for value in bound.values()):
+        raise Silent
+    tensors = [bound[p.name] for p in function.parameters if isinstance(bound.get(p.name), Node)]
+    if not tensors or not function.name or e.slot() or (len(e.frames) == 1 and function.name == "model"):
+        return run_body(e, function, bound)
+    try:
+        return run_unit(e, function, bound, span, called)
+    except Inline:
+        if any(frame.kind == "repeat" for frame in e.frames):
+            raise
+        return run_body(e, function, bound)
+
+
+def run_body(e: Elaborator, function: Closure, bound: dict[str, Any]) -> Any:
+    scope = Scope({}, function.scope)
+    lead = next((bound[p.name] for p in function.parameters if isinstance(bound.get(p.name), Node)), None)
+    if e.slot():
+        lead = None  # a score's learned numbers follow its heads, whichever slots it uses
+    if lead is not None:
+        e.leading.append(lead.type)
+    try:
+        for parameter in function.parameters:
+            if parameter.name in bound:
+                scope.names[parameter.name] = bound[parameter.name]
+            else:
+                assert parameter.default is not None
+                scope.names[parameter.name] = e.value(parameter.default, scope)
+        return e.value(function.body, scope)
+    finally:
+        if lead is not None:
+            e.leading.pop()
+
+
+def run_unit(e: Elaborator, function: Closure, bound: dict[str, Any], span: Span, called: str) -> Any:
+    """Apply a named function to tensors: its body becomes a unit, and the application a `call`."""
+    outer = [p.name for p in function.parameters if isinstance(bound.get(p.name), Node)]
+    mark = e.instances
+    with e.frame("function") as frame:
+        inner = dict(bound)
+        for name in outer:
+            inner[name] = e.enter(frame, name, bound[name].type, bound[name].span)
+        result = run_body(e, function, inner)
+    if not isinstance(result, Node):
+        e.instances = mark
+        return run_body(e, function, bound)
+    arguments = [bound[name] for name in outer]
+    if result in frame.inputs:
+        return arguments[frame.inputs.index(result)]
+    if result in frame.captures.values():
+        return next(o for o, i in frame.captures.items() if i is result)
+    constants = {n: v for n, v in bound.items() if isinstance(v, (int, float))}
+    unit, kept, captured = e.close(
+        frame, result, function.name, constants=constants, comments=function.comments, span=function.span
+    )
+    return e.add(
+        "call",
+        [arguments[n] for n in kept] + captured,
+        {},
+        result.type,
+        span,
+        unit=unit,
+        instance=e.instance(),
+        name=called or function.name,
+    )
+
+
+def repeat(e: Elaborator, function: Repeated, x: Node, span: Span, called: str) -> Node:
+    with e.frame("repeat") as frame:
+        looped = e.enter(frame, x.name or "x", x.type, x.span)
+        try:
+            result = e.apply(function.function, [looped], span, e.title(function.function) or called)
+        except Inline:
+            raise e.problem(
+                "F308",
+                "a block that is repeated embeds tokens or unembeds with tied weights",
+                span,
+                help="do that before or after the repeated blocks",
+            ) from None
+    if not isinstance(result, Node):
+        raise e.problem("F303", f"a repeated function gives {describe(result)} instead of a sequence", span)
+    if result.type != x.type:
+        raise e.problem(
+            "F301",
+            f"a repeated function takes {x.type} and gives {result.type}",
+            span,
+            expected=(str(x.type),),
+            found=str(result.type),
+            help="every pass feeds the next, so the two must be equal",
+            labels=(Label(x.span, f"this is {x.type}"),),
+        )
+    unit, kept, captured = e.close(frame, result, "")
+    inputs: list[Any] = [x, *captured]
+    if result is looped:
+        return x
+    if not kept:
+        raise e.problem("F308", "a repeated function does not use its input", span)
+    only = unit.nodes[0]
+    if len(unit.nodes) == 1 and only.op == "call" and only.inputs and only.inputs[0] is looped:
+        outside = {id(inner): o for o, inner in frame.captures.items()}
+        if all(id(i) in outside for i in only.inputs[1:]):
+            assert only.unit is not None
+            inputs = [x] + [outside[id(i)] for i in only.inputs[1:]]
+            unit = only.unit
+    return e.add(
+        "repeat",
+        inputs,
+        {"times": function.times, "shared": function.shared},
+        result.type,
+        span,
+        unit=unit,
+        instance=e.instance(),
+        name=called or "layers",
+    )
+
+
+def shared(e: Elaborator, function: Shared, x: Node, span: Span, called: str) -> Node:
+    """One set of weights for every application, within the function where the first one stands."""
+    frame = e.frames[-1]
+    if function.unit is not None:
+        if function.home is not frame:
+            raise e.problem(
+                "F308",
+                "a shared function is used in more than one block",
+                span,
+                help="apply it in one function, or repeat it there: share(n * f)",
+            )
+        if (x.type,) != function.inputs:
+            raise e.problem(
+                "F301",
+                f"a shared function first took {function.inputs[0]} and now takes {x.type}",
+                span,
+                help="one set of weights has one shape",
+            )
+    else:
+        with e.frame("function") as inner:
+            entered = e.enter(inner, x.name or "x", x.type, x.span)
+            result = e.apply(function.function, [entered], span, e.title(function.function) or called)
+        if not isinstance(result, Node):
+            raise e.problem("F303", f"a shared function gives {describe(result)} instead of a sequence", span)
+        unit, kept, captured = e.close(inner, result, e.title(function.function) or called)
+        if not kept:
+            raise e.problem("F308", "a shared function does not use its input", span)
+        only = unit.nodes[0] if unit.nodes else None
+        if only is not None and len(unit.nodes) == 1 and only.op == "call" and only.inputs == tuple(unit.inputs):
+            assert only.unit is not None
+            unit = only.unit
+        function.unit, function.instance = unit, e.instance()
+        function.inputs, function.captured, function.home = (x.type,), tuple(captured), frame
+    return e.add(
+        "call",
+        [x, *function.captured],
+        {},
+        function.unit.result.type,
+        span,
+        unit=function.unit,
+        instance=function.instance,
+        name=called or function.unit.name,
+    )

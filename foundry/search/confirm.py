@@ -1,0 +1,237 @@
+"""Confirmation: the best of the search against the best tuned baseline, on fresh seeds and test text.
+
+The finalists run once more with a fresh seed, so that one that was merely lucky drops out; validation
+text alone picks the winner. Winner, baseline and a control, which is the baseline's architecture with the
+winner's recipe, then train longer on the same fresh seeds and are scored on test text.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from foundry.dsl.diagnostics import GenomeError
+from foundry.dsl.format import format_genome
+from foundry.dsl.parse import parse
+from foundry.dsl.syntax import Definition, Expr, Genome, Name, Tree, put, walk
+from foundry.evals.statistics import NO_DIFFERENCE, Difference, noise, paired_difference, verdict
+from foundry.search import candidates
+from foundry.search.population import CONTROL, Individual
+from foundry.search.schedule import FINALISTS
+from foundry.search.state import State, Task
+
+FEWEST, MOST = 3, 8  # seeds
+LONGER = 1.15  # times the longest rung of the search: the least before more seeds are given up for length
+LONGEST = 8.0  # times the longest rung of the search: the most
+CAREFUL = 0.92  # of the time left is planned with
+ARMS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What confirmation will do; it stands in run.json, so that a resumed run does the same.
+
+    rung: its index in the rows. finalist_seed: for one more run of each finalist at the last rung of the
+    search. seeds: for the winner, the baseline and the control, each with `compute` flop.
+    winner and control are empty until the finalists have run.
+    """
+
+    rung: int
+    finalists: tuple[str, ...]
+    baseline: str
+    compute: float
+    finalist_seed: int
+    seeds: tuple[int, ...]
+    winner: str = ""
+    control: str = ""
+
+
+def make_plan(state: State, remaining: float) -> Plan | None:
+    """A plan for what remains of the budget, in its unit; None where the search gave nothing to confirm."""
+    population, last = state.population, len(state.rungs) - 1
+    finalists = population.best(population.children())[:FINALISTS]
+    baselines = [i for i in population.individuals.values() if population.is_baseline(i) and not i.failed]
+    ranked = population.best(baselines)
+    if not finalists or not ranked:
+        return None
+    base = 100 * (state.run["rounds"] + 1)
+    rung = last + 1 + state.run["rounds"]
+    baseline = ranked[0]
+    hashes = tuple(i.genome_hash for i in finalists)
+    count, compute = _size(state, finalists, baseline, remaining)
+    seeds = tuple(state.other_seed(base + 1 + number) for number in range(count))
+    return Plan(rung, hashes, baseline.genome_hash, compute, state.other_seed(base), seeds)
+
+
+def _size(state: State, finalists: Sequence[Individual], baseline: Individual, remaining: float) -> tuple[int, float]:
+    """How many seeds, and the compute of each evaluation, so that all of it fits into what remains."""
+    last = state.rungs[-1]
+    if state.budget.kind == "evals":
+        count = int((remaining - len(finalists)) // ARMS)
+        return min(max(count, FEWEST), MOST), 1.5 * last
+    if state.budget.kind == "flop":
+        room = remaining - len(finalists) * last
+        options = {count: room / (ARMS * count) for count in range(FEWEST, MOST + 1)}
+    else:
+        workers = state.run["settings"]["workers"]
+        options = {
+            count: _longest_compute(state, finalists, baseline, count, workers, CAREFUL * remaining)
+            for count in range(FEWEST, MOST + 1)
+        }
+    fitting = [count for count in options if options[count] >= LONGER * last]
+    count = max(fitting, default=FEWEST)
+    return count, min(max(options[count], 0.1 * state.rungs[0]), LONGEST * last)
+
+
+def _longest_compute(
+    state: State, finalists: Sequence[Individual], baseline: Individual, count: int, workers: int, seconds: float
+) -> float:
+    """The compute at which `count` seeds of all arms end in time."""
+    again = [state.seconds_for(f.genome_hash, state.rungs[-1]) for f in finalists]
+    pace = [state.seconds_for(baseline.genome_hash, 1.0)] * count
+    pace += [max(state.seconds_for(f.genome_hash, 1.0) for f in finalists)] * (count * (ARMS - 1))
+    low, high = 0.0, LONGEST * state.rungs[-1]
+    for _ in range(40):
+        middle = (low + high) / 2
+        if makespan([*again, *(p * middle for p in pace)], workers) <= seconds:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def makespan(durations: Sequence[float], workers: int) -> float:
+    """When the last of some tasks ends, if each free worker takes the next in line."""
+    ends = [0.0] * workers
+    for duration in durations:
+        heapq.heappush(ends, heapq.heappop(ends) + duration)
+    return max(ends)
+
+
+def tasks(state: State, plan: Plan) -> Iterator[Task]:
+    """What is to be done, in order; the winner's and the control's once they are known."""
+    last = len(state.rungs) - 1
+    if not plan.winner:
+        for genome_hash in plan.finalists:
+            yield Task(genome_hash, last, plan.finalist_seed, state.rungs[last], "finalist")
+    for seed in plan.seeds:
+        for genome_hash in (plan.baseline, plan.winner):
+            if genome_hash:
+                yield Task(genome_hash, plan.rung, seed, plan.compute, "confirm", "test")
+    for seed in plan.seeds:
+        if plan.control:
+            yield Task(plan.control, plan.rung, seed, plan.compute, "confirm", "test")
+
+
+def with_winner(state: State, plan: Plan) -> Plan:
+    """The plan with its winner, once the finalists have run: the best mean on validation text."""
+    individuals = [state.population.individuals[h] for h in plan.finalists]
+    last = len(state.rungs) - 1
+    again = [i for i in individuals if (last, plan.finalist_seed) in i.scores and not i.failed]
+    ranked = state.population.best(again, last) or individuals
+    winner = ranked[0].genome_hash
+    text = transplant_recipe(state.candidate(plan.baseline).text, state.candidate(winner).text)
+    try:
+        control = state.add(candidates.read(text), CONTROL, (plan.baseline, winner)).genome_hash
+    except GenomeError:
+        control = ""
+    return replace(plan, winner=winner, control=control)
+
+
+def summary(state: State, plan: Plan | None) -> dict[str, Any]:
+    """The result for run.json, from the pairs of evaluations that were finished."""
+    if plan is None or not plan.winner:
+        ranked = state.population.best(
+            i for i in state.population.individuals.values() if state.population.is_baseline(i) and not i.failed
+        )
+        baseline = ranked[0].genome_hash if ranked else ""
+        return {"verdict": NO_DIFFERENCE, "winner": "", "baseline": baseline, "control": "", "difference": None}
+    scores = {
+        role: {seed: state.test_scores.get((genome_hash, plan.rung, seed)) for seed in plan.seeds}
+        for role, genome_hash in (("winner", plan.winner), ("baseline", plan.baseline), ("control", plan.control))
+    }
+    difference = _difference(scores["winner"], scores["baseline"])
+    known = [score for score in scores["baseline"].values() if score is not None]
+    sigma = noise(known) if len(known) > 1 else None
+    enough = difference is not None and difference.n >= FEWEST and sigma is not None
+    return {
+        "verdict": verdict(difference, sigma) if enough and difference and sigma is not None else NO_DIFFERENCE,
+        "winner": plan.winner,
+        "baseline": plan.baseline,
+        "control": plan.control,
+        "difference": _as_dict(difference),
+        "recipe_alone": _as_dict(_difference(scores["control"], scores["baseline"])),
+        "architecture_alone": _as_dict(_difference(scores["winner"], scores["control"])),
+        "sigma": sigma,
+        "rung": plan.rung,
+        "compute": plan.compute,
+        "seeds": list(plan.seeds),
+        "test_bpb": {role: list(by_seed.values()) for role, by_seed in scores.items()},
+    }
+
+
+def _difference(a: dict[int, float | None], b: dict[int, float | None]) -> Difference | None:
+    """The paired difference over the seeds that both have, if there are two."""
+    pairs = [(x, y) for x, y in ((a[seed], b[seed]) for seed in a) if x is not None and y is not None]
+    if len(pairs) < 2:
+        return None
+    return paired_difference([x for x, _ in pairs], [y for _, y in pairs])
+
+
+def _as_dict(difference: Difference | None) -> dict[str, float | None] | None:
+    if difference is None:
+        return None
+    return {k: v if v is not None and math.isfinite(v) else None for k, v in asdict(difference).items()}
+
+
+def transplant_recipe(architecture: str, recipe: str) -> str:
+    """The genome `architecture` with the recipe of the genome `recipe`, and with what that recipe calls.
+
+    Definitions that come along are renamed where the architecture uses their name for something else.
+    """
+    host, donor = parse(architecture), parse(recipe)
+    kept = [d for d in host.definitions if d.name != "recipe"]
+    brought = _reachable(donor, "recipe")
+    taken = {d.name for d in kept} | {d.name for d in donor.definitions}
+    renamed: dict[str, str] = {}
+    for definition in brought:
+        same = host.definition(definition.name)
+        if definition.name != "recipe" and same is not None and same != definition:
+            number = 2
+            while f"{definition.name}{number}" in taken:
+                number += 1
+            renamed[definition.name] = f"{definition.name}{number}"
+            taken.add(renamed[definition.name])
+    names = {d.name for d in kept}
+    for definition in brought:
+        new = _renamed(definition, renamed)
+        if new.name not in names:
+            kept.append(new)
+    used = _reachable(Genome(1, tuple(kept)), "model", "recipe")
+    return format_genome(replace(host, definitions=tuple(d for d in kept if d in used)))
+
+
+def _reachable(genome: Genome, *roots: str) -> list[Definition]:
+    """The definitions that some definitions use, and those themselves, in the genome's order."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        definition = genome.definition(name)
+        if definition is not None and name not in found:
+            found.add(name)
+            waiting += [node.id for _, node in walk(definition) if isinstance(node, Name)]
+    return [d for d in genome.definitions if d.name in found]
+
+
+def _renamed(definition: Definition, names: dict[str, str]) -> Definition:
+    out: Tree = definition
+    for path, node in walk(definition):
+        if isinstance(node, Name) and node.id in names:
+            new: Expr = Name(names[node.id], node.span)
+            out = put(out, path, new)
+    assert isinstance(out, Definition)
+    return replace(out, name=names.get(definition.name, definition.name))

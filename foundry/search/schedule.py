@@ -1,0 +1,269 @@
+"""The search phase: which evaluation is worth the most to a worker that has just become free.
+
+In this order: what a killed run left under way; the baselines at the first rung, and the best of them with
+other seeds, for the noise; promotions; learning rates of baselines and of promising children; new children.
+There are no generations and nobody waits for anybody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from foundry.dsl.diagnostics import GenomeError
+from foundry.evals.rungs import RUNGS
+from foundry.evals.statistics import noise
+from foundry.search import candidates
+from foundry.search.budget import Budget
+from foundry.search.population import TUNE, Individual
+from foundry.search.proposals import Proposal, propose
+from foundry.search.state import State, Task
+from foundry.search.tune import STEP, learning_rate, next_factor, scale_learning_rate
+
+SEARCH_SHARE = 0.56  # of the budget; the rest confirms and reports
+NOISE_RUNS = 2  # of the best baseline at the first rung, with seeds of their own
+TUNED = 2  # baselines whose learning rate is tuned
+TUNING_SHARE = 0.4  # of what is spent may go into learning rates while children wait
+LATE = 0.7  # of the search, after which the best children move up whatever their number
+FINALISTS = 3
+PATIENCE = 4  # times the expected seconds, plus GRACE, is an evaluation's time limit
+GRACE = 5.0
+
+
+def first_compute(budget: Budget, workers: int, speed: float) -> float:
+    """The compute of the first rung: longer budgets buy longer evaluations as well as more of them.
+
+    3.5 seconds for ten minutes on two workers, and with the square root of the budget. Steps of √2, so
+    that machines of about the same speed compare genomes at the same compute. Evaluations of no
+    stated length get the usual rungs.
+    """
+    usual = RUNGS[0].compute
+    if budget.kind == "evals":
+        return usual
+    whole = budget.amount * workers * speed if budget.kind == "seconds" else budget.amount
+    usual_speed = usual / RUNGS[0].seconds
+    of_ten_minutes = 1200 * (speed if budget.kind == "seconds" else usual_speed)
+    seconds = 3.5 * math.sqrt(whole / of_ten_minutes)
+    wanted = min(max(seconds, 1.0), 60.0) * (speed if budget.kind == "seconds" else usual_speed)
+    return usual * math.sqrt(2) ** round(2 * math.log2(wanted / usual))
+
+
+def rungs_from(first: float) -> list[dict[str, float]]:
+    """The rungs of a search, in the usual proportions."""
+    return [{"compute": first * rung.compute / RUNGS[0].compute} for rung in RUNGS]
+
+
+def confirmation_evals(amount: float) -> int:
+    """How many of so many evaluations confirmation needs: finalists, and three genomes on some seeds."""
+    return FINALISTS + 3 * (5 if amount >= 100 else 3)
+
+
+class Schedule:
+    """Hands out the tasks of the search phase."""
+
+    def __init__(self, state: State, left_over: list[dict[str, Any]]):
+        self.state = state
+        names = set(Task.__dataclass_fields__)
+        self._again = [Task(**{k: v for k, v in entry.items() if k in names}) for entry in left_over]
+        self._ahead: Proposal | None = None
+        self._barren = 0
+        settings = state.run["settings"]
+        self.workers, self.strategy = settings["workers"], settings["strategy"]
+        amount = state.budget.amount
+        self.limit = amount - confirmation_evals(amount) if state.budget.kind == "evals" else SEARCH_SHARE * amount
+
+    @property
+    def over(self) -> bool:
+        """Whether the search has used its part of the budget, or has nothing left to try."""
+        return self.state.spent >= self.limit or self._barren >= 3
+
+    def next(self) -> Task | None:
+        """The next task, or None where nothing fits any more or results must come first."""
+        for task in self._options():
+            if task.eval_id not in self.state.done and task.eval_id not in self.state.tasks and self._fits(task):
+                return task
+        return None
+
+    def prepare(self) -> None:
+        """Make the next proposal while all workers are busy."""
+        if self._ahead is None and self._may_propose():
+            self._ahead = self._propose()
+
+    def _fits(self, task: Task) -> bool:
+        state = self.state
+        cost = {"evals": 1.0, "flop": task.compute}.get(state.budget.kind)
+        if cost is None:
+            cost = state.seconds_for(task.genome_hash, task.compute)
+        return state.spent + cost <= self.limit
+
+    def _task(self, individual: Individual, rung: int, purpose: str) -> Task:
+        seed = self.state.search_seed(rung)
+        return Task(individual.genome_hash, rung, seed, self.state.rungs[rung], purpose)
+
+    def _options(self) -> Iterator[Task]:
+        while self._again:
+            yield self._again.pop(0)
+        yield from self._calibration()
+        yield from self._promotions()
+        if self._tuning_is_due():
+            yield from self._tuning()
+        if self._may_propose():
+            proposal, self._ahead = self._ahead or self._propose(), None
+            if proposal is not None:
+                individual = self.state.add(proposal.candidate, proposal.operator, proposal.parents)
+                self.state.run["proposals"] = proposal.number + 1
+                yield self._task(individual, 0, "child")
+
+    # Calibration -----------------------------------------------------------------------------------
+
+    def _calibration(self) -> Iterator[Task]:
+        state = self.state
+        baselines = state.population.baselines()
+        for baseline in baselines:
+            yield self._task(baseline, 0, "baseline")
+        seed = state.search_seed(0)
+        if all((0, seed) in b.tried for b in baselines) and state.run["noise"] is None:
+            best = state.population.best((b for b in baselines if (0, seed) in b.scores), 0)
+            for number in range(NOISE_RUNS if best else 0):
+                # the best at the common seed: repeats do not move the ranking
+                first = min(best, key=lambda b: b.scores[0, seed])
+                yield Task(first.genome_hash, 0, state.other_seed(number), state.rungs[0], "noise")
+
+    def measure_noise(self) -> None:
+        """Note the standard deviation of one evaluation at the first rung once the repeats are in."""
+        state = self.state
+        seeds = {state.other_seed(number) for number in range(NOISE_RUNS)}
+        if state.run["noise"] is not None:
+            return
+        for baseline in state.population.baselines():
+            if seeds <= {seed for rung, seed in baseline.tried if rung == 0}:
+                values = [score for (rung, _), score in baseline.scores.items() if rung == 0]
+                if len(values) > 1:
+                    state.run["noise"] = {
+                        "sigma": noise(values),
+                        "rung": 0,
+                        "genome": baseline.genome_hash,
+                        "values": values,
+                    }
+                    state.events.append(f"noise at rung 0: ±{noise(values):.3f} bits per byte")
+
+    # Promotions ------------------------------------------------------------------------------------
+
+    def _promotions(self) -> Iterator[Task]:
+        population = self.state.population
+        late = self.state.spent > LATE * self.limit
+        for rung in reversed(range(len(self.state.rungs) - 1)):
+            if rung == 1:
+                yield from self._tuned_baselines()
+            places = (FINALISTS if rung == 1 else FINALISTS + 1) if late else None
+            for individual in population.promotable(rung, self.state.search_seed(rung), places):
+                if individual.top == rung:
+                    yield self._task(individual, rung + 1, "promote")
+
+    def _tuned_baselines(self) -> Iterator[Task]:
+        """The best learning rate of each tuned baseline at the next rung, when its trials are over."""
+        population = self.state.population
+        for baseline in self._to_tune():
+            if len(population.variants(baseline)) >= self.trials:
+                seed = self.state.search_seed(1)
+                pending = [v for v in population.variants(baseline) if (1, seed) not in v.tried]
+                if not pending:
+                    for best in population.best(population.variants(baseline), 1)[:1]:
+                        yield self._task(best, 2, "tune")
+
+    # Learning rates --------------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> int:
+        """Learning rates tried for a baseline, its own included: six in ten minutes on two workers."""
+        budget = self.state.budget
+        expected = budget.amount if budget.kind == "evals" else 125 * math.sqrt(self._budget_in_ten_minutes())
+        return min(max(round(expected / 20), 3), 20)
+
+    def _budget_in_ten_minutes(self) -> float:
+        budget = self.state.budget
+        if budget.kind == "seconds":
+            return budget.amount * self.workers / 1200
+        return budget.amount / (1200 * RUNGS[0].compute / RUNGS[0].seconds)
+
+    def _tuning_is_due(self) -> bool:
+        """Learning rates get up to half of the workers, and a share of what is spent, whichever is less."""
+        state = self.state
+        tuning = [task for task in state.tasks.values() if task.purpose == "tune"]
+        if len(tuning) >= max(1, self.workers // 2):
+            return False
+        spent = sum(state.rungs[1] for i in state.population.individuals.values() if (1, state.search_seed(1)) in i.tried
+                    and (i.operator == TUNE or state.population.is_baseline(i)))  # fmt: skip
+        return spent <= TUNING_SHARE * state.compute or not self._may_propose()
+
+    def _tuning(self) -> Iterator[Task]:
+        population = self.state.population
+        scored = population.best(population.baselines(), 0)
+        for baseline in scored:
+            yield self._task(baseline, 1, "tune")
+        for baseline in self._to_tune():
+            variants = population.variants(baseline)
+            if len(variants) < self.trials:
+                yield from self._variant(baseline, next_factor(self._tried(baseline), self.state.search_seed(1)))
+        children = population.best((i for i in population.children() if i.operator != TUNE), 1)
+        for child in children[:FINALISTS]:
+            if child.rungs().get(1) is not None and len(population.variants(child)) == 1:
+                yield from self._variant(child, STEP)
+            elif child.rungs().get(1) is not None and len(population.variants(child)) == 2:
+                yield from self._variant(child, 1 / STEP)
+
+    def _to_tune(self) -> list[Individual]:
+        """The best baselines, once each has run at the second rung with its own learning rate."""
+        population, seed = self.state.population, self.state.search_seed(1)
+        baselines = population.baselines()
+        alive = [b for b in baselines if not b.failed]
+        if not alive or any((1, seed) not in b.tried for b in alive):
+            return []
+        ranked = population.best((b for b in alive if (1, seed) in b.scores), 1)
+        return ranked[:TUNED]
+
+    def _tried(self, baseline: Individual) -> list[tuple[float, float | None]]:
+        own = learning_rate(self.state.candidate(baseline.genome_hash).text)
+        return [
+            (learning_rate(self.state.candidate(v.genome_hash).text) / own, v.rungs().get(1))
+            for v in self.state.population.variants(baseline)
+        ]
+
+    def _variant(self, individual: Individual, factor: float) -> Iterator[Task]:
+        """The individual with another learning rate, if there is room for it and nobody is that yet."""
+        if not self._fits(self._task(individual, 1, "tune")):
+            return
+        text = scale_learning_rate(self.state.candidate(individual.genome_hash).text, factor)
+        try:
+            candidate = candidates.read(text)
+        except GenomeError:
+            return
+        if candidate.genome_hash not in self.state.population:
+            yield self._task(self.state.add(candidate, TUNE, (individual.genome_hash,)), 1, "tune")
+
+    # Children --------------------------------------------------------------------------------------
+
+    def _may_propose(self) -> bool:
+        """Whether there are parents to choose from, and the budget holds another first rung."""
+        state = self.state
+        parents = [b for b in state.population.baselines() if b.top >= 0]
+        if len(parents) < min(2, len(state.population.baselines())):
+            return False
+        return self._fits(Task("", 0, state.search_seed(0), state.rungs[0], "child"))
+
+    def _propose(self) -> Proposal | None:
+        state = self.state
+        number = state.run["proposals"]
+        proposal = propose(
+            number,
+            state.run["settings"]["seed"],
+            state.population,
+            lambda genome_hash: state.candidate(genome_hash).text,
+            state.band,
+            self.strategy,
+        )
+        self._barren = 0 if proposal else self._barren + 1
+        if proposal is None:
+            state.run["proposals"] = number + 1
+        return proposal

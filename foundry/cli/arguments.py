@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from foundry.cli.failures import Failure, Misuse
+
 if TYPE_CHECKING:
     from foundry.dsl.program import Program
 
 Genome = Annotated[str, typer.Argument(metavar="F", help="A path, - for standard input, or a shipped name (llama).")]
-Genomes = Annotated[list[str], typer.Argument(metavar="F…", help="Paths, - for standard input, or shipped names (llama).")]
+Genomes = Annotated[
+    list[str], typer.Argument(metavar="F…", help="Paths, - for standard input, or shipped names (llama).")
+]
 Seed = Annotated[int, typer.Option(metavar="S", help="The same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -29,27 +33,28 @@ def resolve(argument: str) -> str:
     """The path that a genome argument means, or `-`.
 
     Raises:
-        typer.BadParameter: there is no such file and no shipped genome of that name.
+        Misuse: there is no such file and no shipped genome of that name.
     """
     from foundry.dsl.source import resource_folder
 
-    if argument == "-" or Path(argument).is_file():
+    path = Path(argument)
+    if argument == "-" or (path.exists() and not path.is_dir()):
         return argument
-    if Path(argument).is_dir():
-        raise typer.BadParameter(f"{argument} is a folder; name a genome in it")
+    if path.is_dir():
+        raise Misuse(f"{argument} is a folder; name a genome in it")
     shipped = resource_folder("genomes")
     candidate = shipped / f"{argument}.genome"
     if "/" not in argument and candidate.is_file():
         return str(candidate)
     names = ", ".join(sorted(path.stem for path in shipped.glob("*.genome")))
-    raise typer.BadParameter(f"no file {argument} and no genome of that name comes with foundry, which has {names}")
+    raise Misuse(f"no file {argument}, and no genome of that name among those that come along: {names}")
 
 
 def expand(arguments: list[str]) -> list[str]:
     """The arguments with every folder replaced by the genome files below it, in order of their names.
 
     Raises:
-        typer.BadParameter: a folder without genomes.
+        Misuse: a folder without genomes.
     """
     files: list[str] = []
     for argument in arguments:
@@ -58,7 +63,7 @@ def expand(arguments: list[str]) -> list[str]:
             continue
         found = sorted(str(path) for path in Path(argument).rglob("*.genome"))
         if not found:
-            raise typer.BadParameter(f"no .genome file in the folder {argument}")
+            raise Misuse(f"no .genome file in the folder {argument}")
         files.extend(found)
     return files
 
@@ -67,7 +72,7 @@ def read(argument: str) -> Source:
     """The text that a genome argument names.
 
     Raises:
-        typer.BadParameter: there is no such genome.
+        Misuse: there is no such genome.
         GenomeError: it is no text, or too large.
     """
     from foundry.dsl.source import read_genome
@@ -88,9 +93,9 @@ def load_source(argument: str) -> tuple[Source, Program]:
     """As `load`, with the text."""
     import sys
 
-    from foundry.cli.failures import Failure
     from foundry.dsl.check import load_program
-    from foundry.dsl.diagnostics import GenomeError, render
+    from foundry.dsl.diagnostics import GenomeError
+    from foundry.dsl.render import render
 
     try:
         source = read(argument)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foundry.cli.arguments import Seed
-from foundry.cli.failures import INTERRUPTED, Failure
+from foundry.cli.failures import INTERRUPTED, Failure, Misuse
 
 if TYPE_CHECKING:
     from foundry.search.settings import Result, Settings
@@ -47,7 +47,9 @@ def evolve(
     ] = "",
     out: Annotated[str, typer.Option(metavar="DIR", help="The run folder; default: runs/ and the time.")] = "",
     seed: Seed = 0,
-    workers: Annotated[int, typer.Option(metavar="N", min=0, max=1024, help="0: one per core.", show_default=False)] = 0,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=0, max=1024, help="0: one per core.", show_default=False)
+    ] = 0,
     resume: Annotated[str, typer.Option(metavar="RUN", help="Go on with this run and its settings.")] = "",
     strategy: Annotated[Strategy, typer.Option(help="random learns nothing: the control.")] = Strategy.evolve,
 ) -> int:
@@ -65,7 +67,7 @@ def evolve(
             settings = _resumed(resume, given, workers or cores())
         else:
             if not budget:
-                raise typer.BadParameter("say how much to spend, for example --budget 10min")
+                raise Misuse("say how much to spend, for example --budget 10min")
             settings = Settings(
                 out=out or _new_folder(),
                 budget=parse_budget(budget),
@@ -77,7 +79,7 @@ def evolve(
         with watching() as notify:
             result = search(settings, notify)
     except BudgetError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise Misuse(str(error)) from None
     except (ArchiveError, CorpusError) as error:
         raise Failure(str(error)) from None
     _print_end(result)
@@ -88,7 +90,7 @@ def _resumed(folder: str, given: set[str], workers: int) -> Settings:
     """The settings of a run to go on with.
 
     Raises:
-        typer.BadParameter: an option that the run has settled already.
+        Misuse: an option that the run has settled already.
         ArchiveError: it is no run folder.
     """
     from foundry.search.archive import Archive
@@ -97,7 +99,7 @@ def _resumed(folder: str, given: set[str], workers: int) -> Settings:
 
     settled = sorted(given & {"budget", "data", "out", "seed", "strategy"})
     if settled:
-        raise typer.BadParameter(f"--resume goes on with the run's own settings; leave out --{settled[0]}")
+        raise Misuse(f"--resume goes on with the run's own settings; leave out --{settled[0]}")
     own = Archive(folder).read_run()["settings"]
     return Settings(
         out=folder,
@@ -125,24 +127,24 @@ def _print_end(result: Result) -> None:
     from rich.table import Table
 
     from foundry.search.archive import Archive
-    from foundry.search.verdict import rows_of, sentence
+    from foundry.search.verdict import ROLES, arms, sentence
 
-    run = Archive(result.folder).read_run()
+    archive = Archive(result.folder)
     console = Console(highlight=False, markup=False)
     for warning in result.warnings:
         print(f"foundry: {warning}", file=sys.stderr)
     console.print()
-    console.print(sentence(run), style="bold")
-    rows = rows_of(run)
+    console.print(sentence(archive), style="bold")
+    rows = arms(archive)
     if rows:
-        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
-        table.add_column("test text")
-        for heading in ("bits per byte", "seeds", "learning rate"):
-            table.add_column(heading, justify="right")
-        for row in rows:
-            rate = "" if row.learning_rate is None else f"{row.learning_rate:g}"
-            score = "" if row.mean is None else f"{row.mean:.3f}"
-            table.add_row(row.label, score, str(len(row.scores)), rate)
+        table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
+        for heading, justify in (("on test text", "left"), ("genome", "left"), ("bits per byte", "right"),
+                                 ("seeds", "right"), ("learning rate", "right")):  # fmt: skip
+            table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+        for arm in rows:
+            score = "no score" if arm.mean is None else f"{arm.mean:.3f}"
+            done = sum(value is not None for value in arm.scores)
+            table.add_row(ROLES[arm.role], arm.name, score, str(done), f"{arm.learning_rate:g}")
         console.print(table)
     folder = result.folder
     console.print(f"\n{folder}/report.html   what happened\n{folder}/best.genome   the winner")

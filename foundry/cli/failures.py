@@ -14,3 +14,10 @@ class Failure(Exception):
     def __init__(self, message: str, code: int = ERRORS):
         super().__init__(message)
         self.message, self.code = message, code
+
+
+class Misuse(Failure):
+    """A command line that asks for what cannot be done."""
+
+    def __init__(self, message: str):
+        super().__init__(message, MISUSE)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from foundry.cli.arguments import Genome, Genomes, Json, expand, load, load_source, read, resolve
-from foundry.cli.failures import ERRORS, MISUSE, Failure
+from foundry.cli.failures import ERRORS, Failure, Misuse
 
 CHECK_EXAMPLES = """\b
 Examples:
@@ -51,9 +51,11 @@ def check(files: Genomes, as_json: Json = False) -> int:
     Every mistake with its place in the text, and how to put it right.
     """
     from foundry.dsl.check import check as check_text
-    from foundry.dsl.diagnostics import GenomeError, render, to_json
+    from foundry.dsl.diagnostics import GenomeError
+    from foundry.dsl.render import render, to_json
 
-    reports, ok = [], True
+    found: list[object] = []
+    ok = True
     for name in expand(files):
         try:
             source = read(name)
@@ -63,14 +65,14 @@ def check(files: Genomes, as_json: Json = False) -> int:
             clean, diagnostics, text = False, error.diagnostics, error.text
         ok = ok and clean
         if as_json:
-            reports.append(to_json(diagnostics, text))
+            found += cast(list[object], to_json(diagnostics, text)["diagnostics"])
             continue
         if diagnostics:
             print(render(diagnostics, text, color=sys.stdout.isatty()).rstrip())
         if clean:
             print(f"{name}: ok")
     if as_json:
-        print(json.dumps({"ok": ok, "diagnostics": [d for report in reports for d in report["diagnostics"]]}, indent=2))
+        print(json.dumps({"ok": ok, "diagnostics": found}, indent=2))
     return 0 if ok else ERRORS
 
 
@@ -85,8 +87,8 @@ def fmt(
     changed, failed = [], 0
     names = expand(files)
     for name in names:
-        if name != "-" and not Path(name).is_file():
-            raise typer.BadParameter(f"no file {name}")
+        if name != "-" and not Path(name).exists():
+            raise Misuse(f"no file {name}")
         try:
             text, formatted = _formatted(name)
         except Failure as failure:
@@ -108,9 +110,10 @@ def fmt(
 
 def _formatted(name: str) -> tuple[str, str]:
     """A file's text as it is and as it should be."""
-    from foundry.dsl.diagnostics import GenomeError, render
+    from foundry.dsl.diagnostics import GenomeError
     from foundry.dsl.format import format_genome
     from foundry.dsl.parse import parse
+    from foundry.dsl.render import render
 
     try:
         source = read(name)
@@ -155,6 +158,6 @@ def emit(
     try:
         Path(output).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise Failure(f"cannot write {output}: {(error.strerror or str(error)).lower()}", MISUSE) from None
+        raise Misuse(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from None
     print(f"wrote {output}: {len(text.splitlines())} lines from {source.label}", file=sys.stderr)
     return 0

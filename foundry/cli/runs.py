@@ -79,7 +79,8 @@ def _print_best(rows: list[dict[str, Any]]) -> None:
             row = genome.row
             table.add_row(
                 f"{genome.bits_per_byte:.3f}", str(genome.seeds), compact(row["parameters"]),
-                compact(row["flops_per_token"]), compact(row["cache_bytes_per_token"]), row["genome_hash"], row["operator"],
+                compact(row["flops_per_token"]), compact(row["cache_bytes_per_token"]),
+                row["genome_hash"], row["operator"],
             )  # fmt: skip
         console.print(table)
         console.print()

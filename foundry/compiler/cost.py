@@ -24,10 +24,12 @@ from foundry.dsl.types import BOOLEAN, TensorType
 BYTES = 4  # of a float32
 TOKEN_BYTES = 8  # of an index
 
-# How many floating-point operations take as long as moving one byte, and as starting one kernel, on one
-# core: `python bench/cost_model.py --fit`.
-BALANCE = 6.0
-LAUNCH = 250_000.0
+# How many floating-point operations take as long as moving one byte, as starting one kernel, and as the softmax
+# of one logit inside a fused attention, on one core: `python bench/cost_model.py --fit`.
+BALANCE = 5.5
+LAUNCH = 690_000.0
+LOGIT = 107.0
+VECTOR = 16  # channels of a head, below which the fused kernel takes twice the time for a logit
 
 MADE_OF_NOTHING = frozenset({"input", "slot", "carry", "number", "param"})
 
@@ -58,11 +60,18 @@ class Cost:
 
 @dataclass(frozen=True)
 class Work:
-    """What one execution of an operation takes: operations and bytes per token, and kernels per step."""
+    """What an execution of an operation takes: operations, bytes and logits of fused attention per token, and
+    kernels, once for the batch."""
 
     flops: float = 0.0
     bytes: float = 0.0
     kernels: int = 0
+    logits: float = 0.0
+
+    @property
+    def equivalent(self) -> float:
+        """The operations that would take as long."""
+        return self.flops + BALANCE * self.bytes + LAUNCH * self.kernels + LOGIT * self.logits
 
 
 @dataclass(frozen=True)
@@ -111,12 +120,20 @@ def compute_per_token(program: Program, context: int) -> float:
     The backward pass costs twice the forward one; bytes moved and kernels started are counted as the
     operations that would take as long. The loss and the optimizer's step are included.
     """
+    return step_work(program, context).equivalent / max(program.recipe.batch, context)
+
+
+def step_work(program: Program, context: int) -> Work:
+    """The work of one training step, of the whole batch."""
     batch = max(program.recipe.batch, context)
-    forward = [(w, times) for _, w, times in model_work(program, context)]
-    forward += [(w, times) for _, w, times in graph_work(_graph(program.recipe.loss), Step(context, batch))]
-    equivalent = sum(times * (w.flops + BALANCE * w.bytes + LAUNCH * w.kernels / batch) for w, times in forward)
+    forward = [*model_work(program, context), *graph_work(_graph(program.recipe.loss), Step(context, batch))]
     update = optimizer_work(program)
-    return 3 * equivalent + (update.flops + BALANCE * update.bytes + LAUNCH * update.kernels) / batch
+    return Work(
+        3 * batch * sum(times * work.flops for _, work, times in forward) + update.flops,
+        3 * batch * sum(times * work.bytes for _, work, times in forward) + update.bytes,
+        3 * sum(times * work.kernels for _, work, times in forward) + update.kernels,
+        3 * batch * sum(times * work.logits for _, work, times in forward),
+    )
 
 
 def final_context(program: Program) -> int:
@@ -276,17 +293,18 @@ def _attend_work(graph: nx.DiGraph, vertex: int, step: Step, form: str) -> Work:
     data = graph.nodes[vertex]
     q, k, v = _operands(graph, vertex)
     moved = sum(step.bytes(t) for t in (q, k, v, data["type"]))
-    square = BYTES * q.heads * step.context  # of one H × T × T matrix for each sequence
+    logits = q.heads * step.context * (2 if q.width < VECTOR else 1)
     places = 16 * TOKEN_BYTES * step.context**2 / step.batch  # where each logit stands, T × T, once per step
     kernels = 1
     if form == "window":
         moved, kernels = moved + places / 4, 8
+    elif form == "bias" and _learns(data["attrs"].get("score")):  # the logits are held for the gradient
+        moved, kernels, logits = moved + places + 7 * BYTES * logits, 30, 0
     elif form == "bias":
-        learned = _learns(data["attrs"].get("score"))  # then the logits are held for the gradient
-        moved, kernels = moved + places + square * (7 if learned else 1), 30 if learned else 24
+        moved, kernels = moved + places + BYTES * logits, 24
     elif form == "dense":  # logits, where they count, the softmax, and what it weighs
-        moved, kernels = moved + places + 8 * square, 30
-    return Work(_flops(graph, vertex, step), moved, kernels)
+        moved, kernels, logits = moved + places + 8 * BYTES * logits, 30, 0
+    return Work(_flops(graph, vertex, step), moved, kernels, logits)
 
 
 def _part_work(graph: nx.DiGraph, vertex: int, step: Step, form: str) -> Work:

@@ -44,17 +44,18 @@ def emit(program: Program, title: str = "") -> str:
     model[-1] += "\n" + INITIALISE.rstrip() + ("\n" + INITIALISE_CONV.rstrip() if _mentions(model, "Conv") else "")
     recipe = _recipe(program)
     endings = [_sources()["generate"], _sources()["train"], _sources()["main"], 'if __name__ == "__main__":\n    main(*sys.argv[1:])']
-    parts = [_header(program, title), *_mechanisms([*model, *recipe]), *model, *recipe, *endings]
-    return "\n\n\n".join(parts) + "\n"
+    parts = [*_mechanisms([*model, *recipe]), *model, *recipe, *endings]
+    return "\n\n\n".join([_header(program, title, parts), *parts]) + "\n"
 
 
-def _header(program: Program, title: str) -> str:
+def _header(program: Program, title: str, parts: list[str]) -> str:
     lines = [docstring(title) or "A language model.", ""]
     lines += [docstring(line) for line in program.genome.comments]
     lines += ["", "    python model.py train [--steps N] FILE...", "    python model.py generate WEIGHTS [PROMPT]"]
     text = re.sub(r"\n\n\n+", "\n\n", "\n".join(lines))
-    imports = ["import math", "import sys", "from pathlib import Path", "", "import torch", "import torch.nn.functional as F",
-               "from torch import nn"]  # fmt: skip
+    imports = ["import sys", "", "import torch", "import torch.nn.functional as F", "from torch import nn"]
+    if any("math." in part for part in parts):
+        imports.insert(0, "import math")
     recipe = program.recipe
     constants = [
         f"VOCAB = {number(program.vocab)}  # tokens: bytes, where it is 256",
@@ -70,16 +71,20 @@ def _header(program: Program, title: str) -> str:
 
 def _recipe(program: Program) -> list[str]:
     recipe = program.recipe
+
+    def own(unit: Unit) -> bool:
+        return program.genome.definition(unit.name) is not None
+
     return [
-        _function("loss", recipe.loss, ("logits", "y"), "tensor", "The loss of each token: (B, T, 1)."),
-        _function("schedule", recipe.schedule, ("t",), "scalar", "The factor on the learning rate at progress t in [0, 1]."),
-        _function("context", recipe.context, ("t",), "scalar", "How many tokens to train on in a row at progress t."),
+        _function("loss", recipe.loss, own(recipe.loss), ("logits", "y"), "tensor", "The loss of each token: (B, T, 1)."),
+        _function("schedule", recipe.schedule, own(recipe.schedule), ("t",), "scalar", "The factor on the learning rate at progress t in [0, 1]."),
+        _function("context", recipe.context, own(recipe.context), ("t",), "scalar", "How many tokens to train on in a row at progress t."),
         _optimizers(recipe.optimizer),
     ]
 
 
-def _function(name: str, unit: Unit, parameters: tuple[str, ...], mode: str, doc: str) -> str:
-    """A function of the recipe, which has no weights and calls nothing."""
+def _function(name: str, unit: Unit, own: bool, parameters: tuple[str, ...], mode: str, doc: str) -> str:
+    """A function of the recipe, which has no weights and calls nothing. `own`: the genome wrote it, with its comments."""
     index = {node: n for n, node in enumerate(unit.nodes)}
 
     def value(node: Node | None, what: str) -> Text:
@@ -91,14 +96,14 @@ def _function(name: str, unit: Unit, parameters: tuple[str, ...], mode: str, doc
     def refuse(node: Node, args: list[Text] | None = None) -> Text:
         raise AssertionError(f"{node.op} in a recipe")
 
-    taken = frozenset(_sources()) | FILE_NAMES - {"loss", "schedule", "context"}
-    context = Context(mode, lambda node: refuse(node).code, value, refuse, frozenset(), taken | set(parameters))
+    taken = frozenset(_sources()) | FILE_NAMES
+    context = Context(mode, lambda node: refuse(node).code, value, refuse, frozenset(), taken)
     rendered = body(unit, context)
     result = rendered.result.code
     if mode == "tensor" and "channel" not in unit.result.type.axes:
         result = f"({result})[..., None]"
     lines = [f'"""{doc}"""', *rendered.lines, f"return {result}"]
-    above = [f"# {comment(c)}" for c in unit.comments if comment(c)]
+    above = [f"# {comment(c)}" for c in unit.comments if own and comment(c)]
     return "\n".join([*above, f"def {name}({', '.join(parameters)}):", *(f"    {line}" for line in lines)])
 
 

@@ -104,7 +104,7 @@ class _Plan:
 
     def is_binding(self, node: Node) -> bool:
         """Whether the genome gives this value a name, rather than the function that computes it."""
-        if not node.name or node.op in ("param", "number", "repeat"):
+        if not node.name or node.op in ("param", "number", "repeat") or node.name.endswith(f"_{node.op}"):
             return False
         if node.op == "call":
             return node.unit is not None and node.name != node.unit.name and node.name not in self.context.callees
@@ -182,7 +182,7 @@ class _Writer:
         elif node.op == "repeat":
             wanted = [self.texts[node.tensors[0]].code, *GENERIC]
         else:
-            wanted = list(GENERIC) if self.context.mode == "tensor" else ["value"]
+            wanted = [*self.role(node), *GENERIC] if self.context.mode == "tensor" else ["value"]
         for word in wanted:
             holder = self.holder.get(word)
             if holder is not None and self.last.get(holder, -1) <= place:
@@ -194,6 +194,13 @@ class _Writer:
         name = self.names.claim(word)
         self.holder[name] = node
         return name
+
+    def role(self, node: Node) -> list[str]:
+        """What the operation that uses this value calls it, where that is telling."""
+        for user in self.plan.nodes:
+            if user.op in ("attend", "rotate") and node in user.inputs:
+                return [PRIMITIVES[user.op].args[user.inputs.index(node)].name]
+        return []
 
     def loop(self, node: Node, place: int) -> list[str]:
         """`for layer in self.layers: x = layer(x)`."""

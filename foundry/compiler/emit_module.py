@@ -6,18 +6,19 @@ from foundry.compiler.emit_body import Body, Context, body
 from foundry.compiler.emit_forms import Form, Forms
 from foundry.compiler.emit_text import ATOM, LAMBDA, Text, literal
 from foundry.compiler.names import Names, class_name, comment, number
+from foundry.dsl.check import prelude
 from foundry.dsl.program import Node, Program, Unit
 from foundry.dsl.registry import PRIMITIVES, param_shape
+from foundry.dsl.syntax import Call, Genome, Name, walk
 
 SLOT_ARGUMENTS = {"score": "s, h, i, j", "bias": "h, i, j", "mask": "h, i, j"}
 TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu({}, approximate="tanh")'}
-SINGULAR = {"layers": "layer", "blocks": "block", "stages": "stage"}
 
 
 def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
     """The source of every class and function of the model, in the order in which they need each other."""
     forms = Forms(program.model)
-    callees = frozenset(d.name for d in program.genome.definitions)
+    callees = _callees(program.genome) | _callees(prelude())
     names = Names(set(file_names))
     for form in forms.all:
         if form.unit is not program.model and not form.inline:
@@ -27,17 +28,31 @@ def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
     return [d.source() for d in written if not d.in_place]
 
 
+def _callees(genome: Genome) -> frozenset[str]:
+    """The names by which a genome calls functions: definitions, and parameters that are functions."""
+    called = (node.function for _, node in walk(genome) if isinstance(node, Call))
+    return frozenset({d.name for d in genome.definitions} | {f.id for f in called if isinstance(f, Name)})
+
+
 def _title(form: Form, forms: Forms) -> str:
     """What a class or a function is called: as its function, or where several differ, as its binding as well."""
     unit = form.unit
     word = unit.name or {"": "layer"}.get(form.slot, form.slot)
     if not form.weights:
         return word
-    rivals = [f for f in forms.all if f.unit.name == unit.name and f.weights and not f.inline]
-    callers = set(form.callers)
-    if len(rivals) > 1 and unit.name and len(callers) == 1 and callers != {unit.name}:
+    rivals = [f for f in forms.all if f.unit.name == unit.name and f.weights and f is not form]
+    callers = set(form.callers) - {unit.name}
+    if rivals and unit.name and len(set(form.callers)) == 1 and callers:
         return class_name(callers.pop()) + class_name(word)
+    for node in unit.nodes if rivals else []:  # the first part that the others lack says what is special
+        part = forms.of.get(node.unit) if node.unit is not None else None
+        if part is not None and part.name and all(part not in _parts(rival, forms) for rival in rivals):
+            return class_name(part.name) + class_name(word)
     return class_name(word)
+
+
+def _parts(form: Form, forms: Forms) -> list[Form]:
+    return [forms.of[n.unit] for n in form.unit.nodes if n.unit is not None]
 
 
 class _Definition:
@@ -79,6 +94,10 @@ class _Definition:
         self.in_forward[name] = None
         return Text(f"self.{self.argument_names[name]}")
 
+    def numbers(self, node: Node, form: Form) -> list[str]:
+        """The numbers that a function takes, by position."""
+        return [self.number(node, f".{a}").code for a in form.arguments]
+
     def passed(self, node: Node, slot: str, form: Form, building: bool) -> list[str]:
         """The numbers that a class or function takes, as arguments."""
         return [f"{a}={self.number(node, f'{slot}.{a}', building).code}" for a in form.arguments]
@@ -103,6 +122,10 @@ class _Definition:
                         times = self.number(node, "times", building=True).code
                         make = f"nn.ModuleList({make} for _ in range({times}))"
                     wanted.append((node, slot, inner.name or slot if slot else self.word(node), make))
+        first: dict[str, str] = {}
+        for place, (node, slot, word, make) in enumerate(wanted):  # a convolution after the linear map `v` is `v_conv`
+            if first.setdefault(word, node.op) != node.op and node.op in PRIMITIVES:
+                wanted[place] = (node, slot, f"{word}_{node.op}", make)
         counts: dict[str, int] = {}
         for _, _, word, _ in wanted:
             counts[word] = counts.get(word, 0) + 1
@@ -126,10 +149,10 @@ class _Definition:
         if node.op == "repeat":
             single = node.unit.name if node.unit is not None and node.unit.name else "layer"
             return single if node.attrs.get("shared") or single.endswith("s") else single + "s"
+        if node.op == "embed" and (len(node.name) < 2 or node.name.endswith("_embed")):
+            return "embed" if node.tensors[0].type.is_tokens else "positions"
         if node.name:
             return node.name
-        if node.op == "embed":
-            return "embed" if node.tensors[0].type.is_tokens else "positions"
         if node.op == "linear" and node is self.unit.result:
             return "out"
         return {"param": "weight", "call": node.unit.name if node.unit else ""}.get(node.op, node.op)
@@ -187,7 +210,6 @@ class _Definition:
     def call(self, node: Node, args: list[Text]) -> Text:
         """The text of a call, a repeat, or a primitive with a mechanism, given the texts of its inputs."""
         codes = [a.code for a in args]
-        past = "past" if self.form.stateful else ""
         if node.op == "position":
             return Text(f"position({codes[0]}, past, {codes[1]})")
         if node.op == "conv":
@@ -210,11 +232,10 @@ class _Definition:
             if form.weights:
                 owner = next(n for n in self.attributes if n.op == "call" and n.instance == node.instance)
                 return Text(f"self.{self.attributes[owner]}({', '.join([*codes, *past])})")
-            return Text(f"{form.name}({', '.join([*codes, *self.passed(node, '', form, False), *_keyword(past)])})")
+            return Text(f"{form.name}({', '.join([*codes, *self.numbers(node, form), *past])})")
         times = self.number(node, "times").code if not form.weights or node.attrs.get("shared") else ""
         if not form.weights:
-            numbers = self.passed(node, "", form, False)
-            return Text(f"for _ in range({times}):\n{form.name}({', '.join([*codes, *numbers, *_keyword(past)])})")
+            return Text(f"for _ in range({times}):\n{form.name}({', '.join([*codes, *self.numbers(node, form), *past])})")
         name = self.attributes[node]
         if node.attrs.get("shared"):
             return Text(f"for _ in range({times}):\nself.{name}({', '.join([*codes, *past])})")
@@ -285,10 +306,6 @@ def _embeds(unit: Unit, instance: int) -> bool:
     return any(
         (n.op == "embed" and n.instance == instance) or (n.unit is not None and _embeds(n.unit, instance)) for n in unit.nodes
     )
-
-
-def _keyword(past: list[str]) -> list[str]:
-    return [f"{p}={p}" for p in past]
 
 
 def _indent(lines: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import keyword
+import math
 import re
 
 # Attributes of nn.Module, which a layer may not be called.
@@ -21,7 +22,7 @@ MODULE_ATTRIBUTES = frozenset(
 # Module-level names of every emitted file, beside those of the mechanisms it uses.
 FILE_NAMES = frozenset(
     """
-    torch nn F math sys Path Model loss schedule context optimizers generate train main past self
+    torch nn F math sys Model loss schedule context optimizers generate train main past self
     VOCAB LONGEST BATCH CLIP
     """.split()
 )
@@ -44,7 +45,7 @@ class Names:
         number, free = 1, name
         while free in self.taken:
             number += 1
-            free = f"{name.rstrip('_')}_{number}"
+            free = name + str(number) if name[:1].isupper() else f"{name.rstrip('_')}_{number}"
         self.taken.add(free)
         return free
 
@@ -63,7 +64,9 @@ def class_name(word: str) -> str:
 
 def number(value: int | float) -> str:
     """A number of a genome as a Python literal."""
-    return repr(float(value)) if isinstance(value, float) else repr(int(value))
+    if value == math.pi:
+        return "math.pi"
+    return re.sub(r"e([+-])0", r"e\1", repr(float(value) if isinstance(value, float) else int(value)))
 
 
 def comment(text: str) -> str:

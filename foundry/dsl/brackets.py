@@ -10,6 +10,8 @@ from foundry.dsl.lexer import CLOSERS, END, OPENERS, Word
 
 SIGNS = {"LPAR": "(", "RPAR": ")", "LBRACKET": "[", "RBRACKET": "]", "LBRACE": "{", "RBRACE": "}"}
 
+_CHANGE = {"LPAR": -1, "LBRACKET": -1, "RPAR": 1, "RBRACKET": 1}
+
 
 @dataclass
 class Pairs:
@@ -70,7 +72,9 @@ def _pair(words: list[Word], start: int, ends_before: Callable[[int], bool]) -> 
             inner = len(stack)
             while inner and words[stack[inner - 1]].type != "LBRACE":
                 inner -= 1
-            if inner < len(stack):
+            if inner < len(stack) and _closed_later(words, index, len(stack) - inner):
+                pairs.problems.append(_inside_parentheses(words, stack, index))
+            elif inner < len(stack):
                 forgiven = {OPENERS[words[i].type] for i in stack[inner:]}
                 _unclosed(pairs, words, stack[inner:], index)
                 del stack[inner:]
@@ -81,12 +85,37 @@ def _pair(words: list[Word], start: int, ends_before: Callable[[int], bool]) -> 
     return pairs
 
 
+def _closed_later(words: list[Word], index: int, count: int) -> bool:
+    """Whether `count` open parentheses and lists are closed between the `;` at `index` and the next one."""
+    for word in words[index + 1 :]:
+        if word.type in ("SEMICOLON", "LBRACE", "RBRACE", END):
+            return False
+        count -= _CHANGE.get(word.type, 0)
+        if count == 0:
+            return True
+    return False
+
+
+def _inside_parentheses(words: list[Word], stack: list[int], index: int) -> Diagnostic:
+    opener, word = words[stack[-1]], words[index]
+    return Diagnostic(
+        "F101",
+        f"`;` stands inside `{opener.text}{SIGNS[OPENERS[opener.type]]}`",
+        word.span,
+        labels=(Label(opener.span, f"this `{opener.text}`"),),
+        expected=("`,`",),
+        found="`;`",
+        help="arguments and items of a list are separated by `,`",
+        fixes=(Fix("write `,`", (Edit(word.start, word.end, ","),)),),
+    )
+
+
 def _unclosed(pairs: Pairs, words: list[Word], openers: list[int], index: int) -> None:
     """Report brackets that are still open where they can no longer be."""
     opener, word, before = words[openers[-1]], words[index], words[index - 1]
     closers = "".join(SIGNS[OPENERS[words[i].type]] for i in reversed(openers))
     found = "the end of the text" if word.type == END else f"`{word.text}`"
-    missing = Edit(before.end, before.end, closers + (";" if word.type != "SEMICOLON" and before.type != "SEMICOLON" else ""))
+    missing = Edit(before.end, before.end, closers if word.type == "SEMICOLON" else closers + ";")
     pairs.wrong.extend(words[i].start for i in openers)
     pairs.problems.append(
         Diagnostic(
@@ -107,9 +136,10 @@ def _wrong_closer(pairs: Pairs, words: list[Word], stack: list[int], index: int)
     word, before = words[index], words[index - 1]
     here = f"`{word.text}`"
     if not stack:
-        fix = Fix("remove it", (Edit(word.start, word.end, ""),))
+        fixes = (Fix("remove it", (Edit(word.start, word.end, ""),)),)
         help = "remove it, or open the bracket earlier"
-        pairs.problems.append(Diagnostic("F101", f"{here} closes nothing", word.span, found=here, help=help, fixes=(fix,)))
+        problem = Diagnostic("F101", f"{here} closes nothing", word.span, found=here, help=help, fixes=fixes)
+        pairs.problems.append(problem)
         return
     opener = words[stack[-1]]
     due = SIGNS[OPENERS[opener.type]]
@@ -133,5 +163,3 @@ def _wrong_closer(pairs: Pairs, words: list[Word], stack: list[int], index: int)
             fixes=(Fix(f"{'insert' if edit.start == edit.end else 'write'} `{due}`", (edit,)),),
         )
     )
-
-

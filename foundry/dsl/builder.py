@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from foundry.dsl.diagnostics import Diagnostic, GenomeError, Label
+from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError, Label
 from foundry.dsl.lexer import Word
 from foundry.dsl.source import MAX_DEPTH, MAX_DIGITS
 from foundry.dsl.syntax import (
@@ -41,7 +41,7 @@ class Builder:
 
     def start(self, parts: list[Any]) -> Genome:
         header, definitions = parts[0], tuple(part[0] for part in parts[1:])
-        version, _, first, last = header
+        version, _, first, _ = header
         report_repeats("definition", [(part[0].name, part[2]) for part in parts[1:]])
         end = parts[-1][3]
         comments = first.source.comments
@@ -50,9 +50,12 @@ class Builder:
     def header(self, parts: list[Word]) -> Part:
         word = parts[2]
         if word.text != str(VERSION):
-            message = f"language version {word.text[:20]} is not known"
+            shown = word.text[:20]
+            fix = Fix(f"write {VERSION}", (Edit(word.start, word.end, str(VERSION)),))
+            help = f"this compiler reads version {VERSION}"
+            message = f"language version {shown} is not known"
             word.source.report(
-                Diagnostic("F105", message, word.span, expected=(str(VERSION),), found=word.text[:20])
+                Diagnostic("F105", message, word.span, expected=(str(VERSION),), found=shown, help=help, fixes=(fix,))
             )
         return VERSION, 0, parts[0], parts[-1]
 
@@ -150,9 +153,11 @@ def _span(first: Word, last: Word) -> Span:
 
 
 def _limit(depth: int, first: Word, last: Word) -> int:
+    """The depth, if a genome may nest so deeply; raise F103 otherwise."""
     if depth > MAX_DEPTH:
         message = f"the expression nests deeper than {MAX_DEPTH}"
-        raise GenomeError((Diagnostic("F103", message, _span(first, last)),), first.source.text)
+        help = "give the inner parts names of their own"
+        raise GenomeError((Diagnostic("F103", message, _span(first, last), help=help),), first.source.text)
     return depth
 
 
@@ -160,26 +165,34 @@ def _value(word: Word) -> int | float:
     """The value of a NUMBER: an integer where it has neither point nor exponent."""
     digits = sum(character.isdigit() for character in word.text)
     if digits > MAX_DIGITS:
-        word.source.report(Diagnostic("F104", f"a number of {digits} digits", word.span))
+        help = f"a number has at most {MAX_DIGITS} digits"
+        word.source.report(Diagnostic("F104", f"the number has {digits:,} digits", word.span, help=help))
         return 0
     if word.text.isdigit():
         return int(word.text)
     value = float(word.text)
     if math.isinf(value):
-        word.source.report(Diagnostic("F104", "the number is not finite", word.span))
+        help = "numbers are 64-bit floats, which end at 1.8e308"
+        word.source.report(
+            Diagnostic("F104", f"the number {word.text} is not finite", word.span, found=word.text, help=help)
+        )
         return 0
     return value
 
 
 def report_repeats(what: str, names: list[tuple[str, Word]]) -> None:
+    """Report every name that is given a second time; `what` says what it names."""
     seen: dict[str, Word] = {}
     for name, word in names:
-        if name in seen:
-            first = seen[name]
-            span, before = _name_span(name, word), _name_span(name, first)
-            labels = (Label(before, "given here first"),)
-            word.source.report(Diagnostic("F203", f"a second {what} `{name}`", span, labels=labels))
-        seen.setdefault(name, word)
+        first = seen.setdefault(name, word)
+        if first is not word:
+            shown = name if len(name) <= 40 else name[:40] + "…"
+            message = f"a second {what} is called `{shown}`"
+            labels = (Label(_name_span(name, first), "the first stands here"),)
+            help = "remove one of them, or rename it"
+            word.source.report(
+                Diagnostic("F203", message, _name_span(name, word), labels=labels, found=f"`{shown}`", help=help)
+            )
 
 
 def _name_span(name: str, word: Word) -> Span:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from itertools import takewhile
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix
+from foundry.dsl.source import byte_length
 from foundry.dsl.syntax import Span
 
 # Signs that no genome contains, the longer before the shorter. None of them begins with a sign of the
@@ -71,12 +74,18 @@ KEYWORDS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("import", "from"), ("", "the prelude is always there; nothing is imported")),
     "class": ("", "a genome has functions and values only"),
     **dict.fromkeys(
-        ("as", "assert", "async", "await", "del", "except", "finally", "global", "in", "is", "nonlocal", "pass", "raise",
-         "try", "with", "yield"),
+        ("as", "assert", "async", "await", "del", "except", "finally", "global", "in", "is", "nonlocal", "pass",
+         "raise", "try", "with", "yield"),
         ("", "choose another name"),
     ),
 }  # fmt: skip
 
+_QUOTES = {
+    '"': '"',
+    "'": "'",
+    "\N{LEFT DOUBLE QUOTATION MARK}": "\N{RIGHT DOUBLE QUOTATION MARK}",
+    "\N{LEFT SINGLE QUOTATION MARK}": "\N{RIGHT SINGLE QUOTATION MARK}",
+}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # A run of characters that no genome contains; other scripts' letters come as whole words.
 _STRANGE = re.compile(r"[^\x00-\x7f]+|[$`]+")
@@ -93,14 +102,15 @@ def foreign_word(text: str, span: Span) -> tuple[Diagnostic, str]:
     return Diagnostic("F207", message, span, found=f"`{text}`", help=help, fixes=fixes), stands_for
 
 
-def foreign_sign(text: str, position: int, span: Span, value_before: bool) -> tuple[Diagnostic, str, int]:
+def foreign_sign(text: str, position: int, span: Span, before: str) -> tuple[Diagnostic, str, int]:
     """The error for what stands at `position`, what it stands for, and where it ends.
 
-    `span` begins there; `value_before` says whether the word before could end an expression.
+    `span` begins there; `before` is the type of the word before, "" at the beginning of the text.
     """
+    value_before = before in ("NAME", "NUMBER", "RPAR", "RBRACKET", "RBRACE")
     character = text[position]
     two, three = text[position : position + 2], text[position : position + 3]
-    if character in "\"'":
+    if character in _QUOTES:
         return _string(text, position, span)
     if (two == "//" and not value_before) or two == "/*":
         return _comment(text, position, span)
@@ -114,14 +124,14 @@ def foreign_sign(text: str, position: int, span: Span, value_before: bool) -> tu
     run = _STRANGE.match(text, position)
     content = character
     if run:
-        content = character + "".join(_until(run.group()[1:], _SIGNS))
+        content = character + _until(run.group()[1:])
     help = "outside comments a genome is plain ASCII" if not content.isascii() else ""
     span = _sized(span, content)
     shown = content if len(content) <= 20 else content[:20] + "…"
-    what = "character" if len(content) == 1 else "characters"
-    found = f"{what} `{shown}`" + (f" (U+{ord(content):04X})" if len(content) == 1 and not content.isascii() else "")
-    problem = Diagnostic("F102", f"the {found} {'has' if len(content) == 1 else 'have'} no meaning here", span, help=help,
-                         found=f"`{shown}`")  # fmt: skip
+    message = f"the characters `{shown}` have no meaning here"
+    if len(content) == 1:
+        message = f"the character `{shown}` (U+{ord(content):04X}) has no meaning here"
+    problem = Diagnostic("F102", message, span, found=f"`{shown}`", help=help)
     return problem, "x" if content.isalpha() else "", position + len(content)
 
 
@@ -136,7 +146,8 @@ def not_a_number(content: str, span: Span) -> Diagnostic:
     elif re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", content):
         help = "numbers are decimal"
         fixes = (Fix("write it in decimal", (Edit(span.start, span.end, str(int(content, 16))),), "safe"),)
-    return Diagnostic("F101", f"`{shown}` is neither a number nor a name", span, found=f"`{shown}`", help=help, fixes=fixes)
+    message = f"`{shown}` is neither a number nor a name"
+    return Diagnostic("F101", message, span, found=f"`{shown}`", help=help, fixes=fixes)
 
 
 def _sign(sign: str, stands_for: str, help: str, span: Span) -> Diagnostic:
@@ -153,7 +164,7 @@ def _sign(sign: str, stands_for: str, help: str, span: Span) -> Diagnostic:
 
 
 def _string(text: str, position: int, span: Span) -> tuple[Diagnostic, str, int]:
-    quote = text[position]
+    quote = _QUOTES[text[position]]
     end = position + 1
     while end < len(text) and text[end] not in "\r\n" + quote:
         end += 1
@@ -178,20 +189,14 @@ def _comment(text: str, position: int, span: Span) -> tuple[Diagnostic, str, int
     fixes: tuple[Fix, ...] = ()
     if sign == "//":
         fixes = (Fix("begin the comment with `#`", (Edit(span.start, span.end, "#"),), "safe"),)
-    problem = Diagnostic("F102", f"`{sign}` begins no comment", span, found=f"`{sign}`", help="a comment runs from `#` to the end of its line",
-                         fixes=fixes)  # fmt: skip
-    return problem, "", end
+    help = "a comment runs from `#` to the end of its line"
+    return Diagnostic("F102", f"`{sign}` begins no comment", span, found=f"`{sign}`", help=help, fixes=fixes), "", end
 
 
-def _until(characters: str, stops: dict[str, tuple[str, str]]) -> list[str]:
+def _until(characters: str) -> str:
     """The characters before the first that has a meaning of its own."""
-    found = []
-    for character in characters:
-        if character in stops:
-            break
-        found.append(character)
-    return found
+    return "".join(takewhile(lambda character: character not in _SIGNS and character not in _QUOTES, characters))
 
 
 def _sized(span: Span, content: str) -> Span:
-    return Span(span.start, span.start + len(content.encode("utf-8", "surrogatepass")), span.line, span.column, span.file)
+    return replace(span, end=span.start + byte_length(content))

@@ -87,22 +87,38 @@ def format_number(value: int | float) -> str:
     mantissa, _, exponent = plain.partition("e")
     if exponent:
         return f"{mantissa}e{int(exponent)}"
-    digits = mantissa.lstrip("-").replace(".", "").lstrip("0").rstrip("0")
-    short = f"{'-' if value < 0 else ''}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{math.floor(math.log10(abs(value)))}"
+    digits = mantissa.replace("-", "").replace(".", "").strip("0")
+    fraction = f".{digits[1:]}" if digits[1:] else ""
+    short = f"{'-' if value < 0 else ''}{digits[0]}{fraction}e{math.floor(math.log10(abs(value)))}"
     return short if len(short) < len(plain) and float(short) == value else plain
 
 
 def _remarks(comments: Iterable[str], indent: int) -> list[str]:
+    """Comment lines, an empty one as a blank line between paragraphs."""
     lines = [line.rstrip() for comment in comments for line in comment.replace("\r", "\n").split("\n")]
-    return [" " * indent + ("# " + line if line else "#") for line in lines]
+    while lines and not lines[0]:
+        del lines[0]
+    while lines and not lines[-1]:
+        del lines[-1]
+    return [" " * indent + "# " + line if line else "" for line in lines]
 
 
 def _definition(definition: Definition) -> str:
     head = definition.name
     if definition.parameters is not None:
         head = _signature(head, definition.parameters, 0, len(" = {"))
+    return _named(head, definition.value, 0) + ";"
+
+
+def _named(head: str, value: Expr, indent: int) -> str:
+    """`head = value`, with room for one sign behind it; arithmetic goes to the next line where it fits there alone."""
     head += " = "
-    return head + _layout(definition.value, FUNCTION, 0, _last_column(head, 0), 1) + ";"
+    column = _last_column(head, 0)
+    if isinstance(value, Binary) and value.operator != ">>":
+        flat, inner = _flat(value, FUNCTION), indent + INDENT
+        if "{" not in flat and inner + len(flat) + 1 <= WIDTH < column + len(flat) + 1:
+            return f"{head.rstrip()}\n{' ' * inner}{flat}"
+    return head + _layout(value, FUNCTION, indent, column, 1)
 
 
 def _signature(name: str, parameters: tuple[Parameter, ...], indent: int, tail: int) -> str:
@@ -219,9 +235,8 @@ def _block(node: Block, indent: int) -> str:
     pad = " " * inner
     lines = ["{"]
     for binding in node.bindings:
-        head = f"{pad}{binding.name} = "
         lines += _remarks(binding.comments, inner)
-        lines.append(head + _layout(binding.value, FUNCTION, inner, len(head), 1) + ";")
+        lines.append(_named(pad + binding.name, binding.value, inner) + ";")
     lines += _remarks(node.comments, inner)
     lines.append(pad + _layout(node.result, FUNCTION, inner, inner, 0))
     lines.append(" " * indent + "}")
@@ -240,10 +255,15 @@ def _arguments(arguments: tuple[Argument, ...], indent: int, column: int, tail: 
 
 def _one_per_line(items: Iterable[tuple[str, Expr | None]], indent: int) -> str:
     inner = indent + INDENT
+    pad = " " * inner
     lines = [""]
     for name, value in items:
-        head = " " * inner + (f"{name} = " if name and value is not None else name)
-        lines.append(head + (_layout(value, FUNCTION, inner, len(head), 1) if value is not None else "") + ",")
+        if value is None:
+            lines.append(f"{pad}{name},")
+        elif name:
+            lines.append(_named(pad + name, value, inner) + ",")
+        else:
+            lines.append(pad + _layout(value, FUNCTION, inner, inner, 1) + ",")
     return "\n".join(lines) + "\n" + " " * indent
 
 

@@ -138,8 +138,8 @@ class Lexer:
                     source.report(not_a_number(text[position:end], word.span))
                     word.text = "1"
             elif kind == "FOREIGN":
-                value_before = bool(words) and words[-1].type in ("NAME", "NUMBER", *CLOSERS)
-                problem, stands_for, end = foreign_sign(text, position, word.span, value_before)
+                before = words[-1].type if words else ""
+                problem, stands_for, end = foreign_sign(text, position, word.span, before)
                 extra = text[position:end]
                 shift += byte_length(extra) - len(extra)
                 if "\n" in extra:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -12,11 +13,15 @@ from lark.lexer import Lexer as LarkLexer
 from lark.lexer import PatternStr
 
 from foundry.dsl.builder import Builder
-from foundry.dsl.diagnostics import GenomeError
+from foundry.dsl.diagnostics import Diagnostic, GenomeError
 from foundry.dsl.lexer import Lexer, Source, Word
-from foundry.dsl.recover import explain
+from foundry.dsl.recover import explain, missing_header
 from foundry.dsl.source import blank, refuse, resource
 from foundry.dsl.syntax import Genome
+
+# More mistakes than this in a text without a header: it is something other than a genome.
+FOREIGN_TEXT = 2
+_HEADED = re.compile(r"\ufeff?(?:[ \t\r\n]|#[^\r\n]*)*@foundry")
 
 
 def parse(text: str, file: str = "") -> Genome:
@@ -32,12 +37,19 @@ def parse(text: str, file: str = "") -> Genome:
     try:
         genome = _read(source)
     except GenomeError as error:  # what ended the reading comes on top of what was found before it
-        found = error.diagnostics if error.diagnostics[-1:] == tuple(source.problems[-1:]) else error.diagnostics
-        source.problems = [*(p for p in source.problems if p not in found), *found]
         genome = None
+        source.problems += [problem for problem in error.diagnostics if problem not in source.problems]
     if genome is None or source.problems:
-        raise GenomeError(tuple(sorted(source.problems, key=lambda p: p.span.start)), text)
+        raise GenomeError(_presented(source), text)
     return genome
+
+
+def _presented(source: Source) -> tuple[Diagnostic, ...]:
+    """The problems in the order of the text; a text that is no genome at all has but one."""
+    problems = sorted(source.problems, key=lambda problem: problem.span.start)
+    if len(problems) > FOREIGN_TEXT and not _HEADED.match(source.text):
+        return (missing_header(source),)
+    return tuple(problems)
 
 
 def _read(source: Source) -> Genome | None:
@@ -57,8 +69,8 @@ def _read(source: Source) -> Genome | None:
 def _feed(words: list[Word]) -> Any:
     state = grammar().parse_interactive(start="start").parser_state
     for word in words[:-1]:
-        state.feed_token(word)  # type: ignore[arg-type]
-    return state.feed_token(words[-1], is_end=True)  # type: ignore[arg-type]
+        state.feed_token(word)
+    return state.feed_token(words[-1], is_end=True)
 
 
 class _NoLexer(LarkLexer):
@@ -82,7 +94,8 @@ def grammar() -> Lark:
 @cache
 def lexer() -> Lexer:
     """The lexer that the grammar's terminals describe."""
-    fixed, patterns = {}, {}
+    fixed: dict[str, str] = {}
+    patterns: dict[str, str] = {}
     for terminal in grammar().terminals:
         table = fixed if isinstance(terminal.pattern, PatternStr) else patterns
         table[terminal.name] = terminal.pattern.value

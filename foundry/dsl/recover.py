@@ -19,10 +19,10 @@ from foundry.dsl.builder import report_repeats
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
 from foundry.dsl.expectation import Place, describe, missing_semicolon, mistake
 from foundry.dsl.lexer import END, Source, Word
+from foundry.dsl.syntax import Span
 
 HEADER = "@foundry(1);"
 _HEADER = ("FOUNDRY", "LPAR", "NUMBER", "RPAR", "SEMICOLON")
-_BEGINS = ("NAME", "EQUAL")
 
 
 class Group(Word):
@@ -40,11 +40,13 @@ class Statement:
     """Words of one statement, blocks as groups, its `;` included; `after` is the word behind it.
 
     rule: the rule of the grammar that it should follow: definition, binding or expr.
+    unfinished: whether it is a binding that stands where its block's result should.
     """
 
     rule: str
     words: list[Word]
     after: Word
+    unfinished: bool = False
 
 
 def explain(words: list[Word], grammar: Lark, source: Source) -> None:
@@ -70,14 +72,8 @@ def _header(words: list[Word], source: Source) -> int:
     """Check the header; the index of the word behind it."""
     first = words[0]
     if first.type != "FOUNDRY":
-        message = f"the genome does not begin with `{HEADER}`"
-        help = "the header says which version of the language the genome is written in"
-        fix = Fix(f"begin with `{HEADER}`", (Edit(0, 0, HEADER + "\n\n"),), "safe")
-        found = describe(first)
-        source.report(
-            Diagnostic("F101", message, first.span, expected=(f"`{HEADER}`",), found=found, help=help, fixes=(fix,))
-        )
-        return 0
+        source.report(missing_header(source, first))
+        return _next_line(words) if first.text == "foundry" else 0
     for index, expected in enumerate(_HEADER):
         word = words[index]
         if word.type == expected:
@@ -87,24 +83,48 @@ def _header(words: list[Word], source: Source) -> int:
             return index
         message = f"the header is not `{HEADER}`"
         source.report(Diagnostic("F101", message, word.span, expected=(f"`{HEADER}`",), found=describe(word)))
-        while words[index].type not in ("SEMICOLON", END):
-            index += 1
-        return min(index + 1, len(words) - 1)
+        return _next_line(words)
     return len(_HEADER)
 
 
+def _next_line(words: list[Word]) -> int:
+    """The index of the first word behind the first line's `;`, or of the next line."""
+    index = 0
+    while words[index].type not in ("SEMICOLON", END) and words[index].line == words[0].line:
+        index += 1
+    return index + (words[index].type == "SEMICOLON" and words[index].line == words[0].line)
+
+
+def missing_header(source: Source, first: Word | None = None) -> Diagnostic:
+    """The error for a text that begins in another way."""
+    message = f"the genome does not begin with `{HEADER}`"
+    span = first.span if first else Span(file=source.file)
+    found = describe(first) if first else ""
+    if first is None:
+        message = f"the text does not look like a genome: it does not begin with `{HEADER}`"
+    help = "a genome begins with the version of the language that it is written in"
+    edit = Edit(0, 0, HEADER + "\n\n")
+    if first and first.text == "foundry":
+        edit = Edit(first.start, first.end, "@foundry")
+    fix = Fix(f"begin with `{HEADER}`", (edit,), "safe")
+    fixes = (fix,) if first else ()
+    return Diagnostic("F101", message, span, expected=(f"`{HEADER}`",), found=found, help=help, fixes=fixes)
+
+
 def _statements(words: list[Word], start: int, pairs: Pairs, source: Source) -> Iterator[Statement]:
-    """The statements of every definition, outer before inner, in the order of the text."""
+    """The statements of every definition, outer before inner."""
     first = start
     for end in pairs.ends:
         if end > first:
-            waiting = [("definition", first, end, end)]
+            waiting = [("definition", first, end, False)]
             while waiting:
-                rule, begin, stop, after = waiting.pop()
+                rule, begin, stop, unfinished = waiting.pop()
                 statement, blocks = _group(words, begin, stop, pairs)
-                yield Statement(rule, statement, words[after])
+                yield Statement(rule, statement, words[stop], unfinished)
                 for opener, closer in reversed(blocks):
-                    waiting += reversed(list(_block(words, opener, closer, pairs, source)))
+                    if closer == opener + 1:
+                        source.report(_no_result(words[closer]))
+                    waiting += reversed(_block(words, opener, closer, pairs))
         first = end
 
 
@@ -125,60 +145,62 @@ def _group(words: list[Word], begin: int, end: int, pairs: Pairs) -> tuple[list[
     return statement, blocks
 
 
-def _block(
-    words: list[Word], opener: int, closer: int, pairs: Pairs, source: Source
-) -> Iterator[tuple[str, int, int, int]]:
-    """The statements of a block: rule, first word, end, and the word after."""
+def _block(words: list[Word], opener: int, closer: int, pairs: Pairs) -> list[tuple[str, int, int, bool]]:
+    """The statements of a block: rule, first word, end, and whether a binding stands for the result."""
     begin = index = opener + 1
     found: list[tuple[int, int]] = []
     while index < closer:
-        index = pairs.closer.get(index, index)
-        index += 1
+        index = pairs.closer.get(index, index) + 1
         if words[index - 1].type == "SEMICOLON":
             found.append((begin, index))
             begin = index
     if begin < closer:
         found.append((begin, closer))
-    last = found[-1] if found else None
-    named = last is not None and tuple(word.type for word in words[last[0] : last[0] + 2]) == _BEGINS
-    for first, end in found if named else found[:-1]:
-        yield "binding", first, end, end
-    if last is None or named:
-        message = "the block has no result"
-        help = "end the block with an expression, without a name and without `=`"
-        source.report(
-            Diagnostic("F101", message, words[closer].span, expected=("an expression",), found="`}`", help=help)
-        )
-    elif last is not None:
-        first, end = last
-        end -= words[end - 1].type == "SEMICOLON" and end - 1 > first
-        yield "expr", first, end, end
+    statements = [("binding", first, end, False) for first, end in found]
+    if found:
+        first, end = found[-1]
+        if tuple(word.type for word in words[first : first + 2]) == ("NAME", "EQUAL"):
+            statements[-1] = ("binding", first, end, True)
+        else:
+            statements[-1] = ("expr", first, end - (words[end - 1].type == "SEMICOLON" and end > first + 1), False)
+    return statements
+
+
+def _no_result(closer: Word) -> Diagnostic:
+    help = "end the block with an expression that has no name"
+    return Diagnostic(
+        "F101", "the block has no result", closer.span, expected=("an expression",), found="`}`", help=help
+    )
 
 
 def _check(statement: Statement, grammar: Lark, source: Source, wrong: list[int]) -> None:
     """Report a statement's first mistake; where a `;` is missing, go on behind it."""
-    words, after = statement.words, statement.after
+    rule, words, after = statement.rule, statement.words, statement.after
     while words:
-        index = _first_mistake(statement.rule, words, grammar)
+        index = _first_mistake(rule, words, grammar)
+        expected = set() if index is None else _expected(rule, words[:index], grammar)
+        ends = index is None or (index == len(words) and "SEMICOLON" in expected)
+        if ends and statement.unfinished and rule == "binding":
+            if not _spoiled(words, after, wrong):
+                source.report(_no_result(after))
+            return
         if index is None:
             return
-        expected = _expected(statement.rule, words[:index], grammar)
         found = words[index] if index < len(words) else after
-        split = "SEMICOLON" in expected and index > 0 and _begins_statement(words, index)
-        if statement.rule == "expr" and index and _begins_statement(words, index) and words[index].line > words[index - 1].line:
-            split = True
-        rest = words[index:] if split else []
+        split = "SEMICOLON" in expected and _begins_statement(words, index)
         if not _spoiled(words[: index + 1] if split else words, after, wrong):
-            if split or (index == len(words) and "SEMICOLON" in expected and statement.rule != "expr"):
+            if split or (ends and rule != "expr"):
                 source.report(missing_semicolon(words[index - 1], found))
             else:
-                source.report(mistake(Place(statement.rule, words, index, found, expected)))
-        words = rest
+                source.report(mistake(Place(rule, words, index, found, expected)))
+        words = words[index:] if split else []
+        if statement.unfinished and tuple(word.type for word in words[:2]) != ("NAME", "EQUAL"):
+            rule = "expr"
 
 
 def _begins_statement(words: list[Word], index: int) -> bool:
     """Whether a new statement seems to begin here: `name =`, or a word that begins a line."""
-    if index >= len(words) or words[index].type != "NAME":
+    if index == 0 or index >= len(words) or words[index].type != "NAME":
         return False
     after = words[index + 1].type if index + 1 < len(words) else ""
     before = words[index - 1]
@@ -189,7 +211,7 @@ def _begins_statement(words: list[Word], index: int) -> bool:
 def _spoiled(words: list[Word], after: Word, wrong: list[int]) -> bool:
     """Whether a mistake is already known in these words, blocks inside them aside."""
     groups = [(word.start, word.end) for word in words if isinstance(word, Group)]
-    end = max(words[-1].end, after.start + 1)
+    end = words[-1].end if words[-1].type == "SEMICOLON" else after.start + 1
     known = [place for place in wrong if words[0].start <= place < end]
     return any(not any(start < place < stop for start, stop in groups) for place in known)
 
@@ -197,17 +219,16 @@ def _spoiled(words: list[Word], after: Word, wrong: list[int]) -> bool:
 def _first_mistake(rule: str, words: list[Word], grammar: Lark) -> int | None:
     """The index of the first word that does not fit, `len(words)` where too few do; None if all is well."""
     state = grammar.parse_interactive(start=rule).parser_state
-    index = 0
-    try:
-        for index, word in enumerate(words):
-            state.feed_token(word)  # type: ignore[arg-type]
-        index = len(words)
-        last = words[-1]
-        state.feed_token(Word(END, "", last.end, last.end, last.line, last.column, last.source), is_end=True)  # type: ignore[arg-type]
-    except UnexpectedToken:
-        return index
-    except GenomeError as error:
-        words[0].source.report(error.diagnostics[-1])
+    last = words[-1]
+    end = Word(END, "", last.end, last.end, last.line, last.column, last.source)
+    for index, word in enumerate([*words, end]):
+        try:
+            state.feed_token(word, is_end=word is end)
+        except UnexpectedToken:
+            return index
+        except GenomeError as error:  # what else is wrong with it does not matter
+            last.source.report(error.diagnostics[-1])
+            return None
     return None
 
 
@@ -218,5 +239,5 @@ def _expected(rule: str, words: list[Word], grammar: Lark) -> set[str]:
     conf.callbacks = {}  # only the states matter
     parser.parser_state.parse_conf = conf
     for word in words:
-        parser.parser_state.feed_token(word)  # type: ignore[arg-type]
+        parser.parser_state.feed_token(word)
     return set(parser.accepts())

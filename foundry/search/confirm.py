@@ -60,43 +60,51 @@ def make_plan(state: State, remaining: float) -> Plan | None:
     base = 100 * (state.run["rounds"] + 1)
     rung = last + 1 + state.run["rounds"]
     baseline = ranked[0]
-    hashes = tuple(i.genome_hash for i in finalists)
-    count, compute = _size(state, finalists, baseline, remaining)
+    again, count, compute = _size(state, finalists, baseline, remaining)
+    hashes = tuple(i.genome_hash for i in finalists[:again])
     seeds = tuple(state.other_seed(base + 1 + number) for number in range(count))
     return Plan(rung, hashes, baseline.genome_hash, compute, state.other_seed(base), seeds)
 
 
-def _size(state: State, finalists: Sequence[Individual], baseline: Individual, remaining: float) -> tuple[int, float]:
-    """How many seeds, and the compute of each evaluation, so that all of it fits into what remains."""
-    last = state.rungs[-1]
+def _size(
+    state: State, finalists: Sequence[Individual], baseline: Individual, remaining: float
+) -> tuple[int, int, float]:
+    """How many finalists, how many seeds, and the compute of each evaluation, so that all of it fits into what
+    remains. Where time is short, finalists are given up first; one alone need not run again."""
+    last, first = state.rungs[-1], state.rungs[0]
     if state.budget.kind == "evals":
         count = int((remaining - len(finalists)) // ARMS)
-        return min(max(count, FEWEST), MOST), 1.5 * last
-    if state.budget.kind == "flop":
-        room = remaining - len(finalists) * last
-        options = {count: room / (ARMS * count) for count in range(FEWEST, MOST + 1)}
-    else:
-        workers = state.run["settings"]["workers"]
-        options = {
-            count: _longest_compute(state, finalists, baseline, count, workers, CAREFUL * remaining)
-            for count in range(FEWEST, MOST + 1)
-        }
-    fitting = [count for count in options if options[count] >= LONGER * last]
-    count = max(fitting, default=FEWEST)
-    return count, min(max(options[count], 0.1 * state.rungs[0]), LONGEST * last)
+        return len(finalists), min(max(count, FEWEST), MOST), 1.5 * last
+    room = _flop_room if state.budget.kind == "flop" else _time_room
+    sizes = [
+        (again, count, min(room(state, finalists[:again], baseline, count, remaining), LONGEST * last))
+        for again in range(len(finalists), 0, -1)
+        for count in range(MOST, FEWEST - 1, -1)
+    ]
+    again, count, compute = next((size for size in sizes if size[2] >= LONGER * last), sizes[-1])
+    return again, count, max(float(f"{compute:.3g}"), first)
 
 
-def _longest_compute(
-    state: State, finalists: Sequence[Individual], baseline: Individual, count: int, workers: int, seconds: float
+def _flop_room(
+    state: State, finalists: Sequence[Individual], baseline: Individual, count: int, remaining: float
 ) -> float:
-    """The compute at which `count` seeds of all arms end in time."""
-    again = [state.seconds_for(f.genome_hash, state.rungs[-1]) for f in finalists]
+    """The compute of an evaluation at which `count` seeds of all arms use up the remaining flop."""
+    again = len(finalists) if len(finalists) > 1 else 0
+    return (remaining - again * state.rungs[-1]) / (ARMS * count)
+
+
+def _time_room(
+    state: State, finalists: Sequence[Individual], baseline: Individual, count: int, remaining: float
+) -> float:
+    """The compute of an evaluation at which `count` seeds of all arms end within the remaining seconds."""
+    workers = state.run["settings"]["workers"]
+    again = [state.seconds_for(f.genome_hash, state.rungs[-1]) for f in finalists] if len(finalists) > 1 else []
     pace = [state.seconds_for(baseline.genome_hash, 1.0)] * count
     pace += [max(state.seconds_for(f.genome_hash, 1.0) for f in finalists)] * (count * (ARMS - 1))
     low, high = 0.0, LONGEST * state.rungs[-1]
     for _ in range(40):
         middle = (low + high) / 2
-        if makespan([*again, *(p * middle for p in pace)], workers) <= seconds:
+        if makespan([*again, *(p * middle for p in pace)], workers) <= CAREFUL * remaining:
             low = middle
         else:
             high = middle
@@ -114,7 +122,7 @@ def makespan(durations: Sequence[float], workers: int) -> float:
 def tasks(state: State, plan: Plan) -> Iterator[Task]:
     """What is to be done, in order; the winner's and the control's once they are known."""
     last = len(state.rungs) - 1
-    if not plan.winner:
+    if not plan.winner and len(plan.finalists) > 1:
         for genome_hash in plan.finalists:
             yield Task(genome_hash, last, plan.finalist_seed, state.rungs[last], "finalist")
     for seed in plan.seeds:

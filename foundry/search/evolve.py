@@ -34,7 +34,7 @@ BEAT = 5.0  # seconds between notes of the time spent
 REPORTING = 0.02  # of a budget of time is kept for the report, at least REPORT_SECONDS
 REPORT_SECONDS = 6.0
 STRAGGLERS = 0.03  # of a budget of time is how long the last evaluations of the search may take over it
-PROBE = 0.3  # of the usual first rung: an evaluation that measures the machine's speed
+PROBE = 0.5  # of the usual first rung: an evaluation that measures the machine's speed
 PROBE_SECONDS = 60.0
 
 

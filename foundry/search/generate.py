@@ -15,6 +15,7 @@ from foundry.dsl.types import TensorType, broadcast
 from foundry.search.draw import Draw, drawing, weighted
 from foundry.search.formulas import FORMULAS, RANGES, Formula
 from foundry.search.genes import GENES, gene, head_counts, step
+from foundry.search.variation.naming import name_functions
 from foundry.search.variation.trees import Value, applied, block, call, chain, define, fn, list_of, op, rounded
 from foundry.search.variation.vocabulary import SLOT_ROLES, Callee, callees, shipped
 
@@ -237,8 +238,10 @@ _SHAPES: dict[str, Callable[[Draw, int, int], Expr]] = {
 # Values -----------------------------------------------------------------------------------------------------------
 
 
-def random_value(draw: Draw, sort: TensorType, scope: Mapping[str, TensorType], depth: int = 2) -> Expr:
-    """A tensor of a type, made of the names in scope.
+def random_value(
+    draw: Draw, sort: TensorType, scope: Mapping[str, TensorType], depth: int = 2, learns: bool = False
+) -> Expr:
+    """A tensor of a type, made of the names in scope; `learns` where the enclosing function maps that type.
 
     Raises:
         LookupError: no name in scope has the type.
@@ -254,14 +257,14 @@ def random_value(draw: Draw, sort: TensorType, scope: Mapping[str, TensorType], 
     options: list[tuple[float, Callable[[], Expr]]] = [
         (2, lambda: x),
         (2, lambda: _formula_over(draw, sort, scope, depth, x)),
-        (1, lambda: op(x, "+", random_value(draw, sort, scope, depth - 1))),
-        (1, lambda: op(x, "*", call("sigmoid", random_value(draw, sort, scope, depth - 1)))),
+        (1, lambda: op(x, "+", random_value(draw, sort, scope, depth - 1, learns))),
+        (1, lambda: op(x, "*", call("sigmoid", random_value(draw, sort, scope, depth - 1, learns)))),
     ]
     if moving and sort.width > 1:
         options += [
             (2, lambda: applied(random_expr(draw, "norm", depth=1), x)),
             (2, lambda: applied(random_filter(draw), x)),
-            (1, lambda: op(call("param", 1, per="channel"), "*", x)),
+            (1 if learns else 0, lambda: op(call("param", 1, per="channel"), "*", x)),
         ]
     if sort.is_seq and sort.width > 1 and sequences:
         options.append((1.5, lambda: call("linear", draw.choice(sequences), sort.width)))
@@ -398,7 +401,7 @@ def random_tree(source: random.Random | Draw) -> Genome:
     else:
         model = define("model", None, chain(call("embed", vocab=VOCAB, width=width), stack, *tail))
     recipe = define("recipe", None, random_recipe(draw))
-    return Genome(1, (*definitions, model, recipe))
+    return name_functions(Genome(1, (*definitions, model, recipe)))
 
 
 def _definition(name: str, value: Expr) -> Definition:
@@ -411,7 +414,7 @@ def _definition(name: str, value: Expr) -> Definition:
 def random_genome(source: random.Random | Draw) -> str:
     """The text of a fresh genome at proxy size that checks clean."""
     draw = drawing(source)
-    while True:
+    text = format_genome(random_tree(draw))
+    while not check(text).ok:
         text = format_genome(random_tree(draw))
-        if check(text).ok:
-            return text
+    return text

@@ -27,11 +27,12 @@ COLOURS = {
 INK, MUTED, LINE, PAPER, WINNER, *SERIES = COLOURS
 
 STYLE = {
-    "svg.fonttype": "none", "text.parse_math": False, "svg.hashsalt": "foundry", "font.size": 9, "text.color": INK, "axes.labelcolor": MUTED,
-    "axes.edgecolor": LINE, "axes.linewidth": 0.8, "axes.grid": True, "axes.axisbelow": True, "grid.color": LINE,
-    "grid.linewidth": 0.5, "xtick.color": MUTED, "ytick.color": MUTED, "xtick.major.size": 0, "ytick.major.size": 0,
+    "svg.fonttype": "none", "svg.hashsalt": "foundry", "text.parse_math": False, "font.size": 9,
+    "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": LINE, "axes.linewidth": 0.8,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": LINE, "grid.linewidth": 0.5,
+    "xtick.color": MUTED, "ytick.color": MUTED, "xtick.major.size": 0, "ytick.major.size": 0,
     "xtick.minor.size": 0, "ytick.minor.size": 0, "axes.spines.top": False, "axes.spines.right": False,
-    "figure.facecolor": "none", "axes.facecolor": "none", "axes.titlesize": 9.5, "axes.titlelocation": "left",
+    "figure.facecolor": "none", "axes.facecolor": "none",
 }  # fmt: skip
 
 
@@ -70,7 +71,7 @@ def loss_curves(curves: Sequence[Curve]) -> str:
     import numpy as np
     from matplotlib.ticker import PercentFormatter
 
-    figure, axes = _figure(1, 7.4, 3.3)
+    figure, axes = _figure(1, 9.6, 3.2)
     ax: Axes = axes[0]
     baselines = [c for c in curves if not c.is_winner]
     ends = []
@@ -120,7 +121,8 @@ def _scatter_panel(ax: Axes, panel: Panel, top: int, titles: list[str]) -> None:
         titles.append(point.title)
     front = pareto([(p.x, p.y) for p in panel.points if p.rung >= top])
     ax.plot([x for x, _ in front], [y for _, y in front], color=INK, linewidth=1, drawstyle="steps-post", zorder=4)
-    if len({p.x for p in panel.points}) > 1 and all(p.x > 0 for p in panel.points):
+    costs = [p.x for p in panel.points]
+    if min(costs) > 0 and max(costs) > 20 * min(costs):
         ax.set_xscale("log")
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())

@@ -10,7 +10,7 @@ from foundry.dsl.diagnostics import GenomeError
 from foundry.search import candidates
 from foundry.search.candidates import Band, Candidate
 from foundry.search.generate import random_genome
-from foundry.search.operators import OPERATORS, crossover, mutate
+from foundry.search.operators import CROSSINGS, OPERATORS, Barren, crossover, mutate
 from foundry.search.population import Population, shares
 
 KINDS = {"mutate": 0.78, "crossover": 0.12, "random": 0.10}  # prior shares
@@ -44,38 +44,47 @@ def propose(
     rng = random.Random(f"{seed}/{number}")
     record = population.record()
     kinds = shares(KINDS, _by_kind(record)) if strategy == "evolve" else {"random": 1.0}
-    weights = shares(dict.fromkeys(OPERATORS, 1.0), record)
+    weights = shares({name: operator.weight for name, operator in OPERATORS.items()}, record)
     for _ in range(TRIES):
         (kind,) = rng.choices(list(kinds), list(kinds.values()))
-        if kind == "random":
-            parents: tuple[str, ...] = ()
-            text, operator, description = random_genome(rng), "random", "a fresh genome"
-        else:
-            first = population.choose_parent(rng)
-            parents = (first.genome_hash,)
-            if kind == "crossover":
-                second = population.choose_parent(rng)
-                if second is first:
-                    continue
-                parents = (first.genome_hash, second.genome_hash)
-                child = crossover(text_of(first.genome_hash), text_of(second.genome_hash), rng)
-            else:
-                child = mutate(text_of(first.genome_hash), rng, weights)
-            text, operator, description = child.text, child.operator, child.description
+        parents = _parents(kind, population, rng)
         try:
+            text, operator, description = _draw(kind, [text_of(parent) for parent in parents], rng, weights)
             candidate = candidates.read(text)
-        except GenomeError:
+        except (Barren, GenomeError):
             continue
         if candidate.genome_hash not in population and band.holds(candidate):
             return Proposal(number, candidate, operator, description, parents)
     return None
 
 
+def _parents(kind: str, population: Population, rng: random.Random) -> tuple[str, ...]:
+    count = {"random": 0, "mutate": 1, "crossover": 2}[kind]
+    return tuple(population.choose_parent(rng).genome_hash for _ in range(count))
+
+
+def _draw(kind: str, texts: list[str], rng: random.Random, weights: dict[str, float]) -> tuple[str, str, str]:
+    """A child's text, its operator, and what was done.
+
+    Raises:
+        Barren: the parents have no such child. GenomeError: a parent has errors.
+    """
+    if kind == "random":
+        return random_genome(rng), "random", "a fresh genome"
+    if kind == "crossover":
+        if texts[0] == texts[1]:
+            raise Barren("one genome twice")
+        child = crossover(*texts, rng)
+    else:
+        child = mutate(*texts, rng, weights)
+    return child.text, child.operator, child.description
+
+
 def _by_kind(record: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-    """The record of each kind of proposal: operators that are not among the mutations are crossovers."""
+    """The record of each kind of proposal."""
     out: dict[str, tuple[int, int]] = {}
     for operator, (tries, wins) in record.items():
-        kind = "random" if operator == "random" else "mutate" if operator in OPERATORS else "crossover"
+        kind = "mutate" if operator in OPERATORS else "crossover" if operator in CROSSINGS else operator
         before = out.get(kind, (0, 0))
         out[kind] = (before[0] + tries, before[1] + wins)
     return out

@@ -29,6 +29,8 @@ LATE = 0.7  # of the search, after which the best children move up whatever thei
 FINALISTS = 3
 PATIENCE = 4  # times the expected seconds, plus GRACE, is an evaluation's time limit
 GRACE = 5.0
+LEAST = 6e10  # flop at the first rung: a dozen steps and more for any genome of proxy size
+SHORTEST_SEARCH = 0.35  # of the budget, where the machine is so slow that confirmation needs more than the rest
 
 
 def first_compute(budget: Budget, workers: int, speed: float) -> float:
@@ -36,7 +38,7 @@ def first_compute(budget: Budget, workers: int, speed: float) -> float:
 
     3.5 seconds for ten minutes on two workers, and with the square root of the budget. Steps of √2, so
     that machines of about the same speed compare genomes at the same compute. Evaluations of no
-    stated length get the usual rungs.
+    stated length get the usual rungs, and none gets less than LEAST.
     """
     usual = RUNGS[0].compute
     if budget.kind == "evals":
@@ -46,12 +48,13 @@ def first_compute(budget: Budget, workers: int, speed: float) -> float:
     of_ten_minutes = 1200 * (speed if budget.kind == "seconds" else usual_speed)
     seconds = 3.5 * math.sqrt(whole / of_ten_minutes)
     wanted = min(max(seconds, 1.0), 60.0) * (speed if budget.kind == "seconds" else usual_speed)
-    return usual * math.sqrt(2) ** round(2 * math.log2(wanted / usual))
+    compute = usual * math.sqrt(2) ** round(2 * math.log2(wanted / usual))
+    return max(LEAST, float(f"{compute:.3g}"))
 
 
 def rungs_from(first: float) -> list[dict[str, float]]:
     """The rungs of a search, in the usual proportions."""
-    return [{"compute": first * rung.compute / RUNGS[0].compute} for rung in RUNGS]
+    return [{"compute": float(f"{first * rung.compute / RUNGS[0].compute:.3g}")} for rung in RUNGS]
 
 
 def confirmation_evals(amount: float) -> int:
@@ -70,8 +73,19 @@ class Schedule:
         self._barren = 0
         settings = state.run["settings"]
         self.workers, self.strategy = settings["workers"], settings["strategy"]
-        amount = state.budget.amount
-        self.limit = amount - confirmation_evals(amount) if state.budget.kind == "evals" else SEARCH_SHARE * amount
+
+    @property
+    def limit(self) -> float:
+        """How much of the budget may be spent when the search ends: the rest is kept for confirmation, and
+        follows the measured speed."""
+        amount = self.state.budget.amount
+        if self.state.budget.kind == "evals":
+            return amount - confirmation_evals(amount)
+        share = SEARCH_SHARE
+        if self.state.budget.kind == "seconds" and self.state.rungs:
+            longest = self.state.seconds_for("", self.state.rungs[-1])
+            share = min(share, 1 - (FINALISTS + 9) * longest / self.workers / amount)
+        return max(share, SHORTEST_SEARCH) * amount
 
     @property
     def over(self) -> bool:

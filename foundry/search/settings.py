@@ -49,7 +49,7 @@ class Settings:
     memory: int = 2 << 30
     baselines: Mapping[str, str] | None = None
     run_job: Callable[[Job], dict[str, Any]] = proxy_job
-    preload: tuple[str, ...] = ("torch", "foundry.evals.proxy")
+    preload: tuple[str, ...] = ("foundry.search.warm",)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class Job:
 @dataclass(frozen=True)
 class Finished:
     """What became of a job. `outcome` is what the evaluation gave, or None where `status` is timeout,
-    out_of_memory or crashed; then `error_code` says more: a limit, a signal's name or an exception's."""
+    out_of_memory or crashed; then `error_code` says more: a limit, a signal's name or an exception's.
+    wall_s: seconds from the start of the process to the moment its answer was read."""
 
     job: Job
     status: str
@@ -83,12 +84,7 @@ class Workers:
         # What the main script imports is imported in the server too: each child reads that script again.
         ours = tuple(sorted(name for name in sys.modules if name.split(".")[0] == "foundry"))
         self._context.set_forkserver_preload([*preload, *ours])
-        # The server and all that it forks inherit a blocked SIGINT: Ctrl-C is the main process's affair.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            multiprocessing.forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _start_server()
 
     @property
     def free(self) -> int:
@@ -169,12 +165,12 @@ class Workers:
             return self._kill(p, "crashed", _exit_name(code))
         self._end(p)
         self._busy += ended - began
-        peak_rss = max(peak_rss, p.peak_rss)
+        seconds, peak_rss = time.monotonic() - p.started, max(peak_rss, p.peak_rss)
         if outcome is None:
             status = "out_of_memory" if error.startswith("MemoryError") else "crashed"
-            return Finished(p.job, status, error, None, ended - began, cpu_s, peak_rss)
+            return Finished(p.job, status, error, None, seconds, cpu_s, peak_rss)
         status, error_code = str(outcome.get("status", "ok")), str(outcome.get("error_code") or "")
-        return Finished(p.job, status, error_code, outcome, ended - began, cpu_s, peak_rss)
+        return Finished(p.job, status, error_code, outcome, seconds, cpu_s, peak_rss)
 
     def _end(self, p: _Process) -> None:
         """Kill the process with all that it started, and let go of it."""
@@ -187,6 +183,22 @@ class Workers:
         p.process.close()
         p.connection.close()
         self._running.remove(p)
+
+
+def _start_server() -> None:
+    """Start the fork server where this process finds its modules, and deaf to Ctrl-C: the server and all that
+    it forks inherit a blocked SIGINT, which is the main process's affair."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    try:
+        multiprocessing.forkserver.ensure_running()
+    finally:
+        if path is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = path
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _exit_name(code: int | None) -> str:

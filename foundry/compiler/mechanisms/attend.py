@@ -10,19 +10,13 @@ import torch.nn.functional as F
 from foundry.compiler.mechanisms.past import position
 
 
-def distance(q, k):
-    """How many positions each query is after each key: (T, K), negative for later keys."""
-    tokens, keys = q.size(2), k.size(2)
-    ends = torch.arange(keys - tokens, keys, device=q.device)
-    return ends[:, None] - torch.arange(keys, device=q.device)
-
-
 def attend(q, k, v, scale=None, past=None):
     """Softmax attention to all earlier positions: q (B, H, T, D), k and v (B, G, T, D) with G dividing H."""
     if past is not None:
         k, v = past.join(k, v)
-    whole = q.size(2) == k.size(2)
-    mask = None if whole else distance(q, k) >= 0
+    tokens, keys = q.size(2), k.size(2)
+    whole = tokens == keys
+    mask = None if whole else torch.ones(tokens, keys, dtype=torch.bool, device=q.device).tril(keys - tokens)
     gqa = q.size(1) != k.size(1)
     return F.scaled_dot_product_attention(q, k, v, mask, is_causal=whole, scale=scale, enable_gqa=gqa)
 
@@ -31,27 +25,28 @@ def attend_window(q, k, v, window, scale=None, past=None):
     """Softmax attention to the last `window` positions: q (B, H, T, D), k and v (B, G, T, D) with G dividing H."""
     if past is not None:
         k, v = past.join(k, v, keep=window)
-    back = distance(q, k)
-    mask = (back >= 0) & (back < window)
+    tokens, keys = q.size(2), k.size(2)
+    mask = torch.ones(tokens, keys, dtype=torch.bool, device=q.device)
+    mask = mask.tril(keys - tokens).triu(keys - tokens - window + 1)
     gqa = q.size(1) != k.size(1)
     return F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=gqa)
 
 
 def places(q, k, mask, past):
-    """Head (H, 1, 1), query and key position (T, K) of every logit, and whether it counts.
+    """Head, query position and key position of every logit, and whether it counts.
 
     A logit that does not count gets the positions of one that does: a score may be infinite where nobody looks,
     and 0 times infinity would spoil the gradient.
     """
     h = torch.arange(q.size(1), device=q.device)[:, None, None]
     i = position(q.size(2), past, q.device)[:, None]
-    back = distance(q, k)
-    j = i - back.clamp(min=0)
-    i, visible = i.expand_as(j), back >= 0
+    j = i[-1] + 1 - k.size(2) + torch.arange(k.size(2), device=q.device)
+    visible = j <= i
+    j = torch.minimum(i, j)
     if mask is not None:
         visible = visible & mask(h, i, j)
         first = visible.flatten().int().argmax()
-        i, j = (torch.where(visible, x, x.expand_as(visible).flatten()[first]) for x in (i, j))
+        i, j = (torch.where(visible, x, x.expand(visible.shape).flatten()[first]) for x in (i, j))
     return h, i, j, visible
 
 
@@ -64,7 +59,7 @@ def attend_bias(q, k, v, bias=None, mask=None, keep=None, scale=None, past=None)
         k, v = past.join(k, v, keep=keep)
     h, i, j, visible = places(q, k, mask, past)
     if bias is not None:
-        visible = torch.where(visible, bias(h, i, j), -torch.inf)
+        visible = torch.where(visible, bias(h, i, j), -torch.inf).to(q.dtype)
     logits = visible.expand(1, q.size(1), -1, -1)
     gqa = q.size(1) != k.size(1)
     return F.scaled_dot_product_attention(q, k, v, logits, scale=scale, enable_gqa=gqa)

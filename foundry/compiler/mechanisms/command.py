@@ -1,7 +1,6 @@
 """The command line of an emitted file: train on the bytes of files, and generate."""
 
 import sys
-from pathlib import Path
 
 import torch
 
@@ -41,8 +40,11 @@ def main(verb="", *arguments):
     if VOCAB < 256:
         sys.exit(f"a vocabulary of {VOCAB} does not hold the 256 bytes")
     if verb == "train" and files:
-        text = b"".join(Path(file).read_bytes() for file in files)
-        train(model, torch.frombuffer(bytearray(text), dtype=torch.uint8), steps)
+        text = bytearray()
+        for file in files:
+            with open(file, "rb") as stream:
+                text += stream.read()
+        train(model, torch.frombuffer(text, dtype=torch.uint8), steps)
         torch.save(model.state_dict(), "model.pt")
     elif verb == "generate" and arguments:
         model.load_state_dict(torch.load(arguments[0], weights_only=True))

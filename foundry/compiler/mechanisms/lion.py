@@ -25,8 +25,8 @@ def lion(parameters, lr, betas, decay):
     """Lion over `parameters`. Matrices decay; vectors, filters and scalars do not."""
     parameters = list(parameters)
     groups = [
-        {"params": [p for p in parameters if p.dim() == 2], "weight_decay": decay},
-        {"params": [p for p in parameters if p.dim() != 2], "weight_decay": 0.0},
+        {"params": [p for p in parameters if (p.dim() == 2) == matrix], "weight_decay": decay * matrix, "lr": lr, "peak_lr": lr, "betas": betas}
+        for matrix in (True, False)
     ]
-    groups = [group | {"lr": lr, "peak_lr": lr, "betas": betas} for group in groups if group["params"]]
+    groups = [group for group in groups if group["params"]]
     return Lion(groups, {})

@@ -7,5 +7,5 @@ def rotate(x, angle):
     """Turn each channel of the first half with its partner in the second: x (..., T, D), angle (..., T, D / 2 or 1)."""
     half = x.size(-1) // 2
     angle = angle.expand(*angle.shape[:-1], half)
-    cos, sin = angle.cos(), angle.sin()
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     return x * torch.cat((cos, cos), -1) + x.roll(half, -1) * torch.cat((-sin, sin), -1)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from foundry.dsl.syntax import Binary, Call, Expr, Function, Genome, Name, Unary, put
-from foundry.dsl.types import FLOAT, TensorType
+from foundry.dsl.syntax import Binary, Call, Expr, Genome, Name, Unary, put
+from foundry.dsl.types import FLOAT
 from foundry.search.draw import Draw, shuffled, weighted
 from foundry.search.formulas import Formula
 from foundry.search.generate import fits, random_expr, random_value
-from foundry.search.genes import gene
 from foundry.search.variation.subject import SEALED, Site, Subject
-from foundry.search.variation.trees import applied, call, expr, fn, fresh_name, links, op, substitute, used_names
+from foundry.search.variation.trees import applied, call, fn, links, op, size, used_names
 
 FORMULA_ROLES = ("activation", "norm", "score", "schedule", "loss")
 
@@ -24,6 +23,7 @@ def values(of: Subject) -> list[Site]:
         if site.type is not None
         and site.type.dtype == FLOAT
         and not site.is_called
+        and not site.guarded
         and site.frame.role != "mask"
         and not _is_weight(site.node)
     ]
@@ -48,14 +48,15 @@ def streams(of: Subject) -> list[Site]:
 
 def replace_expression(of: Subject, draw: Draw) -> Genome | None:
     """Put another value of the same type, made of the names in sight, in an expression's place."""
-    for site in shuffled(draw, values(of)):
+    sites = [s for s in values(of) if s.type in s.scope.values() and not _is_whole_body(s)]
+    for _ in range(min(6, len(sites))):
+        # rather a detail than half of a layer
+        site = weighted(draw, [(1 / size(s.node), s) for s in sites])
         assert site.type is not None
-        if site.type not in site.scope.values() or _is_whole_body(site):
-            continue
         if site.frame.role in SEALED:
             new = _formula(draw, site, [Name(name) for name, kind in site.scope.items() if kind == site.type]).value(2, 1)
         else:
-            new = random_value(draw, site.type, site.scope, 2)
+            new = random_value(draw, site.type, site.scope, 2, learns=site.frame.leading == site.type)
         if new != site.node:
             return put(of.genome, site.path, new)
     return None
@@ -92,10 +93,12 @@ def wrapped(draw: Draw, site: Site) -> Expr:
         (1, lambda: op(draw.choice((0.5, 2, 0.7, 1.4)), "*", x)),
         (1, lambda: applied(random_expr(draw, "activation", depth=1), x)),
     ]
-    if site.frame.axes:
-        axis = draw.choice(site.frame.axes)
-        options.append((2, lambda: op(call("param", draw.choice((1, 0.5, 0)), per="channel"), "*", x)))
-        options.append((1, lambda: op(call("sigmoid", call("param", draw.choice((2, 0)), per=axis)), "*", x)))
+    gain = call("param", draw.choice((1, 0.5, 0)), per="channel")
+    factor = gain if draw.chance(0.7) else call("sigmoid", gain)
+    if site.frame.leading == site.type:
+        options.append((2, lambda: op(factor, "*", x)))
+    else:  # a function of its own, whose argument says how many channels there are
+        options.append((2, lambda: applied(fn(("x",), op(factor, "*", "x")), x)))
     same = [name for name, kind in site.scope.items() if kind == site.type and Name(name) != x]
     if same:
         options.append((1, lambda: op(x, "+", draw.choice(same))))
@@ -106,19 +109,20 @@ def wrapped(draw: Draw, site: Site) -> Expr:
 def unwrap(of: Subject, draw: Draw) -> Genome | None:
     """Leave a function out: `f(x)` becomes `x`, `a + b` one of the two, where the type stays."""
     typed = {site.path: site for site in of.sites}
-    candidates: list[tuple[Site, Expr]] = []
+    candidates: list[tuple[float, tuple[Site, Expr]]] = []
     for site in values(of):
         for step in _operands(site.node):
             below = typed.get((*site.path, *step))
             if below is not None and below.type == site.type and not _is_weight(below.node):
-                candidates.append((site, below.node))
+                # rather a norm or a gain than a whole mixer
+                candidates.append((1 / size(site.node), (site, below.node)))
     for site in of.sites:
         parts = links(site.node)
         if site.is_function and len(parts) > 1 and site.argument and site.maps is not None:
-            candidates += [(site, _without(parts, index)) for index in range(len(parts))]
+            candidates += [(0.2, (site, _without(parts, index))) for index in range(len(parts))]
     if not candidates:
         return None
-    site, new = draw.choice(candidates)
+    site, new = weighted(draw, candidates)
     return put(of.genome, site.path, new)
 
 
@@ -224,49 +228,3 @@ def _schedule_step(draw: Draw, node: Expr) -> Expr:
             (1, op(node, "*", call("min", 1, op(op(1, "-", "t"), "/", draw.choice((0.2, 0.4)))))),
         ],
     )
-
-
-def write_out(of: Subject, draw: Draw) -> Genome | None:
-    """Write a named formula of the prelude out in place and take a step inside it."""
-    from foundry.dsl.check import prelude
-
-    sites = [
-        site
-        for site in of.sites
-        if isinstance(site.node, Name)
-        and site.is_function
-        and site.node.id in of.known
-        and of.known[site.node.id].origin == "prelude"
-        and of.known[site.node.id].role in FORMULA_ROLES
-    ]
-    if not sites:
-        return None
-    site = draw.choice(sites)
-    assert isinstance(site.node, Name)
-    callee = of.known[site.node.id]
-    definition = prelude().definition(callee.name)
-    assert definition is not None
-    body = definition.value
-    for parameter in definition.parameters or ():
-        if parameter.default is not None:
-            default = parameter.default
-            known = gene(callee.name, parameter.name)
-            if known is not None and draw.chance(0.5):
-                default = expr(draw.choice(known.ladder))
-            body = substitute(body, parameter.name, default)
-    name = fresh_name(callee.name, used_names(of.genome) | set(of.known))
-    return _define_and_use(of, site, name, fn(callee.leading, body))
-
-
-def _define_and_use(of: Subject, site: Site, name: str, function: Function) -> Genome:
-    from foundry.dsl.syntax import Definition
-    from foundry.search.variation.trees import put_definition
-
-    genome = put(of.genome, site.path, Name(name))
-    first = str(genome.definitions[0].name)
-    return put_definition(genome, Definition(name, function.parameters, function.body), before=first)
-
-
-def scope_of(site: Site) -> Mapping[str, TensorType]:
-    """The tensors in sight at a site."""
-    return site.scope

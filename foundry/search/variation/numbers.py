@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 
 from foundry.dsl.registry import divisors
-from foundry.dsl.syntax import Argument, Binary, Call, Genome, ListOf, Number, put
+from foundry.dsl.syntax import Argument, Binary, Call, Genome, ListOf, Number, Parameter, put
 from foundry.dsl.types import TensorType
 from foundry.search.draw import Draw, shuffled
 from foundry.search.genes import BETAS, FACTORS, gene, head_counts, like, limits, resized, step
@@ -59,13 +59,15 @@ def changed(of: Subject, draw: Draw, site: Site) -> Genome | None:
     _, above = parent(of, site.path)
     if isinstance(above, ListOf):
         return _beta(of, draw, site) if site.argument == "betas" else None
-    if not isinstance(above, Argument):
+    if not isinstance(above, (Argument, Parameter)):
         return _constant(of, draw, site)
     if site.argument in _SIZES:
         changes = _SIZES[site.argument](of, draw, site)
         return _apply(of, changes) if changes else None
     if site.argument == "kv_heads":
         return _kv_heads(of, draw, site)
+    if site.argument == "vocab":
+        return None
     ladder = gene(site.callee, site.argument)
     if ladder is None:
         return _constant(of, draw, site) if site.argument == "init" or not site.callee else None
@@ -140,7 +142,7 @@ def _alike(of: Subject, site: Site, arguments: tuple[str, ...], within: bool) ->
     depth = 2 if within else 0
     return [
         other
-        for other in of.sites
+        for other in of.all_sites
         if isinstance(other.node, Number)
         and other.node == site.node
         and other.argument in arguments
@@ -165,7 +167,7 @@ def _out(of: Subject, draw: Draw, site: Site) -> list[Change] | None:
 
 
 def _numbers(of: Subject, name: str) -> list[int]:
-    return [int(s.node.value) for s in of.sites if isinstance(s.node, Number) and s.argument == name]
+    return [int(s.node.value) for s in of.all_sites if isinstance(s.node, Number) and s.argument == name]
 
 
 def _width(of: Subject, draw: Draw, site: Site) -> list[Change] | None:
@@ -179,7 +181,7 @@ def _width(of: Subject, draw: Draw, site: Site) -> list[Change] | None:
     width = draw.choice(sorted(options, key=lambda w: abs(w - old))[:4])
     written = [
         other
-        for other in of.sites
+        for other in of.all_sites
         if isinstance(other.node, Number) and other.node.value == old and other.argument == "out"
     ]
     return [(other, width) for other in _alike(of, site, ("width",), within=False) + written]

@@ -10,9 +10,9 @@ from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.check import Checked, check
 from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.program import Program
-from foundry.dsl.registry import SLOTS
 from foundry.dsl.syntax import (
     Argument,
+    Binary,
     Block,
     Call,
     Definition,
@@ -20,6 +20,7 @@ from foundry.dsl.syntax import (
     Function,
     Genome,
     Name,
+    Number,
     Parameter,
     Path,
     Tree,
@@ -29,6 +30,7 @@ from foundry.dsl.syntax import (
 )
 from foundry.dsl.types import TensorType
 from foundry.dsl.values import Applied
+from foundry.search.variation.trees import free_names
 from foundry.search.variation.vocabulary import SLOT_ROLES, Vocabulary, function_role, vocabulary
 
 # Functions that see neither sequences nor learned values from outside.
@@ -37,10 +39,12 @@ SEALED = ("score", "mask", "schedule", "context", "loss")
 
 @dataclass(frozen=True)
 class Frame:
-    """The function that an expression stands in: its role, and the axes over which it may learn parameters."""
+    """The function that an expression stands in: its role, the axes over which it may learn parameters, and
+    the type of its leading argument, which says how long those axes are."""
 
     role: str = ""
     axes: tuple[str, ...] = ()
+    leading: TensorType | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Site:
 
     sorts: what it evaluated to. scope: the tensors in sight, by name. frame: the function around it.
     callee, argument: the function and the parameter that it is given to, where it is an argument.
+    guarded: whether its range keeps something finite: a denominator, what a root or a logarithm takes, the
+        decay of a recurrence. Its numbers may change, its form may not.
     """
 
     path: Path
@@ -58,6 +64,7 @@ class Site:
     frame: Frame
     callee: str = ""
     argument: str = ""
+    guarded: bool = False
 
     @property
     def type(self) -> TensorType | None:
@@ -90,10 +97,14 @@ class Site:
 
 @dataclass(frozen=True)
 class Subject:
-    """A genome that checks clean, with what the operators need to know of it."""
+    """A genome that checks clean, with what the operators need to know of it.
+
+    focus: the definition that changes are to stay within, or "" for the whole genome.
+    """
 
     text: str
     checked: Checked
+    focus: str = ""
 
     @property
     def genome(self) -> Genome:
@@ -114,18 +125,22 @@ class Subject:
         return vocabulary(self.genome)
 
     @cached_property
-    def sites(self) -> tuple[Site, ...]:
+    def all_sites(self) -> tuple[Site, ...]:
         """Every expression, in the order of the text."""
         return tuple(_definition_sites(self))
 
-    def inside(self, path: Path) -> list[Site]:
-        """The sites at or below a path."""
-        return [site for site in self.sites if site.path[: len(path)] == path]
+    @cached_property
+    def sites(self) -> tuple[Site, ...]:
+        """The expressions that may change."""
+        if not self.focus:
+            return self.all_sites
+        names = [definition.name for definition in self.genome.definitions]
+        return tuple(site for site in self.all_sites if names[int(site.path[1])] == self.focus)
 
     @cached_property
     def width(self) -> int:
         """Channels of the residual stream: what the last layer gives to the logits."""
-        for site in self.sites:
+        for site in self.all_sites:
             if site.callee == "embed" and site.argument == "width" and hasattr(site.node, "value"):
                 return int(site.node.value)  # type: ignore[union-attr]
         return 64
@@ -157,17 +172,21 @@ def _function_sites(
     """The sites in a function's defaults and body, or in a definition's value."""
     body_field = "value" if isinstance(node, Definition) else "body"
     inner = {} if role in SEALED else dict(scope)
+    name = node.name if isinstance(node, Definition) else ""
     axes: tuple[str, ...] = ("head",) if role == "score" else ()
+    leading: TensorType | None = None
     for index, parameter in enumerate(node.parameters or ()):
         kind = _parameter_type(of, node, path, parameter, body_field)
         inner.pop(parameter.name, None)
         if kind is not None:
             inner[parameter.name] = kind
         if index == 0 and kind is not None and role not in SEALED:
+            leading = kind
             axes = tuple(axis for axis in ("channel", "head") if kind.has(axis))
         if parameter.default is not None:
-            yield from _sites(of, parameter.default, (*path, "parameters", index, "default"), scope, Frame())
-    yield from _sites(of, getattr(node, body_field), (*path, body_field), inner, Frame(role, axes))
+            below: Path = (*path, "parameters", index, "default")
+            yield from _sites(of, parameter.default, below, dict(inner), Frame(), name, parameter.name)
+    yield from _sites(of, getattr(node, body_field), (*path, body_field), inner, Frame(role, axes, leading))
 
 
 def _parameter_type(
@@ -181,6 +200,11 @@ def _parameter_type(
     return None
 
 
+# Functions whose result has a safe range whatever they are given, and those that need one.
+_SAFE = frozenset({"sigmoid", "tanh", "abs", "relu", "softplus"})
+_NEEDY = frozenset({"rsqrt", "sqrt", "log", "exp"})
+
+
 def _sites(
     of: Subject,
     node: Expr,
@@ -189,32 +213,59 @@ def _sites(
     frame: Frame,
     callee: str = "",
     argument: str = "",
+    guarded: bool = False,
 ) -> Iterator[Site]:
     sorts = of.checked.sorts.get(path, ())
-    yield Site(path, node, sorts, scope, frame, callee, argument)
+    yield Site(path, node, sorts, scope, frame, callee, argument, guarded)
     if isinstance(node, Function):
         role = SLOT_ROLES.get(argument) or function_role(node, of.known)
         yield from _function_sites(of, node, path, scope, role)
     elif isinstance(node, Block):
         inner = dict(scope)
+        needed = _guarded_names(node)
         for index, binding in enumerate(node.bindings):
             below: Path = (*path, "bindings", index, "value")
-            yield from _sites(of, binding.value, below, dict(inner), frame)
+            yield from _sites(of, binding.value, below, dict(inner), frame, guarded=binding.name in needed)
             inner.pop(binding.name, None)
             kinds = of.checked.sorts.get(below, ())
             if len(kinds) == 1 and isinstance(kinds[0], TensorType):
                 inner[binding.name] = kinds[0]
-        yield from _sites(of, node.result, (*path, "result"), inner, frame)
+        yield from _sites(of, node.result, (*path, "result"), inner, frame, guarded=guarded)
     elif isinstance(node, Call):
-        yield from _sites(of, node.function, (*path, "function"), scope, frame)
+        yield from _sites(of, node.function, (*path, "function"), scope, frame, guarded=guarded)
         name = node.function.id if isinstance(node.function, Name) else ""
         for index, parameter in enumerate(argument_names(of, node, path)):
             below = (*path, "arguments", index, "value")
-            yield from _sites(of, node.arguments[index].value, below, scope, frame, name, parameter)
+            inside = (guarded and name not in _SAFE) or name in _NEEDY or (name, parameter) == ("scan", "a")
+            yield from _sites(of, node.arguments[index].value, below, scope, frame, name, parameter, inside)
     else:
         for step, child in children(node):
             if not isinstance(child, (Argument, Parameter)):
-                yield from _sites(of, child, path + step, scope, frame, callee, argument)  # type: ignore[arg-type]
+                inside = guarded or _is_needy_operand(node, step)
+                yield from _sites(of, child, path + step, scope, frame, callee, argument, inside)  # type: ignore[arg-type]
+
+
+def _is_needy_operand(node: Expr, step: Path) -> bool:
+    """Whether an operand must keep its range: a denominator, or the base of a power that is not whole."""
+    if not isinstance(node, Binary):
+        return False
+    if node.operator == "/":
+        return step == ("right",)
+    whole = isinstance(node.right, Number) and node.right.value == int(node.right.value)
+    return node.operator == "**" and not whole
+
+
+def _guarded_names(block: Block) -> set[str]:
+    """Names of a block's bindings that are the decay of a recurrence, or stand in a denominator."""
+    out: set[str] = set()
+    for _, node in walk(block):
+        if isinstance(node, Call) and node.function == Name("scan") and node.arguments:
+            out |= set(free_names(node.arguments[0]))
+        elif isinstance(node, Call) and isinstance(node.function, Name) and node.function.id in _NEEDY:
+            out |= set(free_names(node))
+        elif isinstance(node, Binary) and node.operator == "/":
+            out |= set(free_names(node.right))
+    return out
 
 
 def argument_names(of: Subject, node: Call, path: Path) -> list[str]:
@@ -240,8 +291,3 @@ def parent(of: Subject, path: Path) -> tuple[Path, Tree]:
         if not isinstance(node, tuple):
             return path[:end], node
     return (), of.genome
-
-
-def slot_types(role: str) -> tuple[str, ...]:
-    """The names that a slot binds, or none."""
-    return SLOTS.get(role, ())

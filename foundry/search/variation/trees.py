@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from foundry.dsl.syntax import (
@@ -227,10 +227,8 @@ def _drop_unused_bindings(tree: Expr) -> Expr:
     return tree
 
 
-def transform(tree: Expr, change: object) -> Expr:
-    """The tree with `change` applied to every expression, innermost first."""
-    apply = change  # a callable Expr -> Expr
-    assert callable(apply)
+def transform(tree: Expr, apply: Callable[[Expr], Expr]) -> Expr:
+    """The tree with `apply` applied to every expression, innermost first."""
     if isinstance(tree, Block):
         bindings = tuple(replace(b, value=transform(b.value, apply)) for b in tree.bindings)
         tree = replace(tree, bindings=bindings, result=transform(tree.result, apply))
@@ -248,8 +246,7 @@ def transform(tree: Expr, change: object) -> Expr:
         tree = replace(tree, operand=transform(tree.operand, apply))
     elif isinstance(tree, ListOf):
         tree = replace(tree, items=tuple(transform(item, apply) for item in tree.items))
-    out = apply(tree)
-    return out
+    return apply(tree)
 
 
 def tidy(genome: Genome) -> Genome:

@@ -24,9 +24,6 @@ SLOT_ROLES = {slot: slot for slot in SLOTS} | {
     "mix": "mixer",
 }
 
-# Roles of functions from a sequence to one of the same type.
-SHAPELESS = ("activation", "norm", "filter", "position", "mixer", "channels")
-
 
 @dataclass(frozen=True)
 class Callee:
@@ -184,8 +181,8 @@ def function_role(tree: Expr, known: Vocabulary) -> str:
     found = effects(tree, {name: callee.effects for name, callee in known.items()})
     if isinstance(tree, Function):
         return role_of(tuple(p.name for p in tree.parameters), found)
-    if isinstance(tree, Name) and tree.id in known:
-        return known[tree.id].role
+    if isinstance(tree, Name):
+        return known[tree.id].role if tree.id in known else SLOT_ROLES.get(tree.id, "")
     if isinstance(tree, Call) and isinstance(tree.function, Name) and tree.function.id in known:
         return known[tree.function.id].role
     return role_of((), found)

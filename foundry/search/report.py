@@ -1,0 +1,328 @@
+"""The report of a run: one HTML file that opens offline. The verdict comes first, then what it rests on.
+
+Everything that comes from a genome, a file name or a machine is escaped.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from foundry.search import history, verdict
+from foundry.search.archive import Archive
+from foundry.search.plots import Curve, Panel, Point, compact, loss_curves, scatter
+from foundry.search.standings import Standing, standings
+
+Row = dict[str, Any]
+
+
+def write_report(run_dir: str | Path) -> Path:
+    """Write `report.html` into a run folder, from its archive, and return its path.
+
+    Raises:
+        ArchiveError: it is no run folder, or a genome that the report needs is missing.
+        OSError: the report cannot be written.
+    """
+    archive = Archive(run_dir)
+    page = report_page(archive)
+    path = archive.folder / "report.html"
+    building = path.with_name(".report.html.tmp")
+    building.write_text(page, encoding="utf-8")
+    os.replace(building, path)
+    return path
+
+
+def report_page(archive: Archive) -> str:
+    """The page as HTML text."""
+    run, rows = archive.read_run(), archive.rows()
+    sections = (
+        _confirmation(archive),
+        _winner(archive, run),
+        _curves(archive, run, rows),
+        _costs(archive, run, rows),
+        _lineage(archive, run),
+        _operators(rows),
+        _failures(rows),
+        _facts(archive, run, rows),
+    )
+    style = Path(__file__).with_suffix(".css").read_text("utf-8")
+    title = f"Foundry: {archive.folder.resolve().name}"
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{_text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"{_head(archive, run, rows)}\n{''.join(sections)}</body>\n</html>\n"
+    )
+
+
+# The sections -------------------------------------------------------------------------------------------------------
+
+
+def _head(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
+    sentence = verdict.sentence(archive)
+    first, _, rest = sentence.partition(":")
+    result = run.get("result") or {}
+    kind = "confirmed" if result.get("verdict") == "confirmed" else "worse" if result.get("verdict") == "worse" else ""
+    head = f"<b>{_text(first)}:</b>{_text(rest)}" if rest else _text(sentence)
+    genomes = len({row["genome_hash"] for row in rows})
+    seconds = sum(session["seconds"] for session in run["sessions"])
+    told = f"{archive.folder.resolve().name} · {genomes} genomes in {len(rows)} evaluations · {_duration(seconds)}"
+    warnings = "".join(f'<p class="warning">{_text(warning)}</p>' for warning in archive.warnings)
+    return f'<header><p>{_text(told)}</p><h1 class="{kind}">{head}</h1></header>\n{warnings}'
+
+
+def _confirmation(archive: Archive) -> str:
+    result = archive.read_run().get("result") or {}
+    arms = verdict.arms(archive)
+    if not arms:
+        return ""
+    cells = []
+    for arm in arms:
+        seeds = ", ".join("–" if score is None else f"{score:.3f}" for score in arm.scores)
+        mean = "no score" if arm.mean is None else f"{arm.mean:.3f}"
+        cells.append([verdict.ROLES[arm.role], arm.name, mean, seeds, f"{arm.learning_rate:g}"])
+    table = _table(
+        ["on test text", "genome", "bits per byte", "by seed", "learning rate"], cells, numbers=(2, 3, 4), winner=0
+    )
+    shares = []
+    for key, what in (
+        ("difference", "winner − best tuned baseline"),
+        ("architecture_alone", "of that, its architecture (winner − third row)"),
+        ("recipe_alone", "of that, its recipe (third row − baseline)"),
+    ):
+        d = result.get(key)
+        if d:
+            shares.append([what, verdict.signed(d["mean"]), verdict.bounds(d), str(d["n"])])
+    difference = _table(["difference in bits per byte", "mean", "95 % interval", "pairs"], shares, numbers=(1, 2, 3))
+    sigma = result.get("sigma")
+    noise = "" if sigma is None else f" One evaluation of the baseline varies by ±{sigma:.3f} (one standard deviation)."
+    told = (
+        f"Each trained for {compact(result['compute'])} FLOP on the same fresh seeds.{noise} {verdict.picking(archive)}"
+    )
+    return _section("Confirmation", f'{table}{difference}<p class="note">{_text(told)}</p>')
+
+
+def _winner(archive: Archive, run: Row) -> str:
+    best = _best(run)
+    if not best:
+        return ""
+    names = history.names(archive)
+    heading = (
+        f"The winner, {names.get(best, best[:8])}" if run["result"]["winner"] else f"The best baseline, {names[best]}"
+    )
+    body = f"<pre>{_genome(archive.genome(best))}</pre>"
+    ancestor = history.lineage(archive, best)[0]
+    if ancestor.genome_hash != best:
+        changes = history.changes(archive, ancestor.genome_hash, best)
+        body += f"<h3>Against {_text(ancestor.name)}, which it descends from</h3>{_list(changes)}"
+    return _section(heading, body)
+
+
+def _curves(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
+    result, names = run.get("result") or {}, history.names(archive)
+    figures = []
+    if result.get("winner") and "rung" in result:
+        labels = {result[role]: names.get(result[role], role) for role in verdict.ROLES if result.get(role)}
+        labels[result["winner"]] = "winner"
+        if result.get("control"):
+            labels[result["control"]] = "its recipe alone"
+        figures.append(("In confirmation", _curves_of(rows, result["rung"], labels, result["winner"])))
+    firsts = {genome_hash: name for name, genome_hash in run["baselines"].items()}
+    best = _best(run)
+    if best and best not in firsts:
+        firsts[best] = "winner"
+    figures.append(("At the first rung, where every baseline ran as it is written", _curves_of(rows, 0, firsts, best)))
+    body = "".join(f"<h3>{_text(name)}</h3>{loss_curves(curves)}" for name, curves in figures if curves)
+    return _section("Loss curves", body) if body else ""
+
+
+def _curves_of(rows: Iterable[Row], rung: int, labels: dict[str, str], winner: str) -> list[Curve]:
+    """The training curve of each labelled genome on its first seed at a rung."""
+    chosen: dict[str, Row] = {}
+    for row in sorted((r for r in rows if r["rung"] == rung and r["train_curve"]), key=lambda r: r["seed"]):
+        if row["genome_hash"] in labels and row["status"] == "ok":
+            chosen.setdefault(row["genome_hash"], row)
+    curves = []
+    for genome_hash, row in chosen.items():
+        end = row["train_curve"][-1][0] or 1.0
+        x, y = [point[0] / end for point in row["train_curve"]], [point[1] for point in row["train_curve"]]
+        curves.append(Curve(labels[genome_hash], x, y, genome_hash == winner))
+    return curves
+
+
+def _costs(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
+    tables = [(rung, found) for rung, found in standings(rows) if found[0].split == "validation"]
+    if not tables:
+        return ""
+    names, best, baselines = history.names(archive), _best(run), set(run["baselines"].values())
+    panels = []
+    for label, cost in (
+        ("training FLOP per token, bytes moved included", lambda row: row["compute_budget"] / max(row["tokens"], 1)),
+        ("parameters", lambda row: row["parameters"]),
+        ("decode cache, bytes per token", lambda row: row["cache_bytes_per_token"] or 0.0),
+    ):
+        points = []
+        for rung, found in tables:
+            for standing in found:
+                genome_hash = standing.row["genome_hash"]
+                mark = "winner" if genome_hash == best else "baseline" if genome_hash in baselines else ""
+                title = f"{names.get(genome_hash, genome_hash[:8])}: {standing.bits_per_byte:.3f} at rung {rung}"
+                points.append(Point(cost(standing.row), standing.bits_per_byte, rung, title, mark))
+        panels.append(Panel(label, points))
+    note = (
+        "Each point is a genome at a rung; the fuller its colour, the longer it trained. ★ winner, ◇ baseline. "
+        "The line joins the genomes of the longest rung that none beats in both respects."
+    )
+    return _section(
+        "What it costs", f'{scatter(panels, tables[0][0])}<p class="note">{note}</p>{_leaders(tables, names)}'
+    )
+
+
+def _leaders(tables: Sequence[tuple[int, Sequence[Standing]]], names: dict[str, str]) -> str:
+    rung, found = tables[0]
+    cells = [
+        [
+            names.get(s.row["genome_hash"], s.row["genome_hash"][:8]), f"{s.bits_per_byte:.3f}", s.row["operator"],
+            compact(s.row["parameters"]), compact(s.row["flops_per_token"] or 0.0),
+            compact(s.row["cache_bytes_per_token"] or 0.0),
+        ]
+        for s in found[:8]
+    ]  # fmt: skip
+    headings = ["genome", "bits per byte", "made by", "parameters", "FLOPs/token", "cache B/token"]
+    return f"<h3>The best at rung {rung}, on validation text</h3>{_table(headings, cells, numbers=(1, 3, 4, 5))}"
+
+
+def _lineage(archive: Archive, run: Row) -> str:
+    best = (run.get("result") or {}).get("winner")
+    if not best:
+        return ""
+    items = []
+    for step in history.lineage(archive, best):
+        score = "" if step.bits_per_byte is None else f" · {step.bits_per_byte:.3f} at rung {step.rung}"
+        others = f" with {', '.join(step.other_parents)}" if step.other_parents else ""
+        items.append(
+            f"<li><code>{_text(step.name)}</code> <span class=note>{_text(step.operator + others + score)}</span>"
+            f"{_list(step.changes)}</li>"
+        )
+    return _section("Lineage of the winner", f'<ol class="line">{"".join(items)}</ol>')
+
+
+def _operators(rows: Sequence[Row]) -> str:
+    cells = []
+    for record in history.operators(rows):
+        better = f"{record.better} of {record.compared}" if record.compared else ""
+        gain = "" if record.gain is None else f"{record.gain:.3f}"
+        cells.append([record.operator, str(record.children), better, gain, str(record.failed)])
+    if not cells:
+        return ""
+    note = (
+        "Ahead of the parent: at the first rung, on the same seed. Some of it is noise, which is why there are rungs."
+    )
+    headings = ["operator", "children", "ahead of their parent", "largest gain", "failed"]
+    return _section("Operators", f'{_table(headings, cells, numbers=(1, 2, 3, 4))}<p class="note">{note}</p>')
+
+
+def _failures(rows: Sequence[Row]) -> str:
+    found = history.failures(rows)
+    if not found:
+        return _section("Failures", "<p>No evaluation failed.</p>")
+    cells = [[f.status, f.error_code, str(f.count), f"genomes/{f.example}.genome"] for f in found]
+    return _section("Failures", _table(["status", "because", "evaluations", "for example"], cells, numbers=(2,)))
+
+
+def _facts(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
+    settings, data, versions, machine = run["settings"], run["data"], run["versions"], run["machine"]
+    noise = run.get("noise")
+    memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
+    facts = {
+        "run": f"{run['run_id']}, begun {run['created']}, {len(run['sessions'])} session(s)",
+        "budget": f"{settings['budget']['amount']:g} {settings['budget']['kind']}",
+        "strategy": settings["strategy"],
+        "seed": str(settings["seed"]),
+        "workers": str(settings["workers"]),
+        "rungs": ", ".join(compact(rung["compute"]) for rung in run["rungs"]) + " FLOP",
+        "noise": "not measured"
+        if not noise
+        else f"±{noise['sigma']:.3f} bits per byte at rung 0 (one standard deviation)",
+        "seeds used": ", ".join(map(str, sorted({row["seed"] for row in rows}))) or "none",
+        "text": f"{data['name']}, content hash {data['hash']}",
+        "machine": f"{machine['system']}, {machine['cores']} cores, {memory}",
+        "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+    if run.get("busy_share") is not None:
+        facts["workers busy"] = f"{run['busy_share']:.1%} of the time"
+    body = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items())
+    again = f"foundry evolve --budget {_budget(settings['budget'])} --seed {settings['seed']}"
+    again += "" if settings["strategy"] == "evolve" else f" --strategy {settings['strategy']}"
+    again += f" --data {settings['data']}" if settings["data"] else ""
+    return _section("Settings", f"<dl>{body}</dl><h3>The same search again</h3><pre>{_text(again)}</pre>")
+
+
+# What they are made of ----------------------------------------------------------------------------------------------
+
+
+def _best(run: Row) -> str:
+    """The hash of the winner; of the best baseline where there is no winner; empty before there is a result."""
+    result = run.get("result") or {}
+    return str(result.get("winner") or result.get("baseline") or "")
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _section(heading: str, body: str) -> str:
+    return f"<section><h2>{_text(heading)}</h2>\n{body}\n</section>\n"
+
+
+def _list(items: Iterable[str]) -> str:
+    body = "".join(f"<li>{_text(item)}</li>" for item in items)
+    return f"<ul>{body}</ul>" if body else ""
+
+
+def _table(
+    headings: Sequence[str], cells: Sequence[Sequence[str]], numbers: Sequence[int] = (), winner: int = -1
+) -> str:
+    """A table; `numbers` are the columns aligned to the right, `winner` the row that stands out."""
+
+    def line(tag: str, values: Sequence[str]) -> str:
+        return "".join(
+            f'<{tag} class="number">{_text(value)}</{tag}>' if column in numbers else f"<{tag}>{_text(value)}</{tag}>"
+            for column, value in enumerate(values)
+        )
+
+    body = "".join(
+        f'<tr class="winner">{line("td", row)}</tr>\n' if index == winner else f"<tr>{line('td', row)}</tr>\n"
+        for index, row in enumerate(cells)
+    )
+    return (
+        f'<div class="wide"><table><thead><tr>{line("th", headings)}</tr></thead><tbody>\n{body}</tbody></table></div>'
+    )
+
+
+def _genome(text: str) -> str:
+    """A genome's text as HTML: comments, numbers, and the names that it defines set apart."""
+    pattern = re.compile(
+        r"(?P<c>\#[^\n]*)|(?P<k>@foundry|\bfn\b|^[A-Za-z_]\w*)|(?P<n>\b\d[\d.]*(?:e[-+]?\d+)?\b)", re.MULTILINE
+    )
+    out, end = [], 0
+    for match in pattern.finditer(text):
+        out.append(_text(text[end : match.start()]))
+        out.append(f'<span class="{match.lastgroup}">{_text(match[0])}</span>')
+        end = match.end()
+    return "".join(out) + _text(text[end:])
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    from foundry.search.budget import Budget
+
+    return str(Budget(**budget))

@@ -1,0 +1,299 @@
+"""Functions: swap one for another with the same purpose, give or take an optional argument, write one out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from foundry.dsl.check import check, prelude
+from foundry.dsl.format import format_genome
+from foundry.dsl.syntax import Argument, Binary, Block, Call, Definition, Expr, Function, Genome, Name, at, put
+from foundry.search.draw import Draw, shuffled, weighted
+from foundry.search.generate import argument, random_attention, random_expr
+from foundry.search.variation.subject import SEALED, Site, Subject, parent
+from foundry.search.variation.trees import (
+    Value,
+    applied,
+    chain,
+    expr,
+    fresh_name,
+    put_definition,
+    used_names,
+    with_argument,
+    without_argument,
+)
+from foundry.search.variation.vocabulary import SLOT_ROLES, Callee, function_role
+
+Inner = Callable[[Subject, Draw], Genome | None]
+
+
+def role(of: Subject, site: Site) -> str:
+    """What the function at a site is for: by its slot, else by what it is."""
+    if not site.is_called and site.argument in SLOT_ROLES:
+        return SLOT_ROLES[site.argument]
+    return function_role(site.node, of.known)
+
+
+def functions(of: Subject, roles: tuple[str, ...]) -> list[tuple[Site, str]]:
+    """Sites of whole functions with one of these roles: a name, a call that waits, or one written in place."""
+    out = []
+    for site in of.sites:
+        if not site.is_function or not isinstance(site.node, (Name, Call, Function)):
+            continue
+        if site.guarded or site.frame.role in SEALED:
+            continue
+        _, above = parent(of, site.path)
+        if isinstance(above, Call) and site.is_called and site.applied is None:
+            continue  # the `rope` of `rope(theta = 1e4)`: the whole call is the site
+        found = role(of, site)
+        if found in roles:
+            out.append((site, found))
+    return out
+
+
+def swap_function(of: Subject, draw: Draw) -> Genome | None:
+    """Swap an activation, a norm, a filter, a position function, a score or a mask for another."""
+    return _swap(of, draw, ("activation", "norm", "filter", "position", "score", "mask"))
+
+
+def swap_activation(of: Subject, draw: Draw) -> Genome | None:
+    """Swap an activation for another of the prelude, or a fresh one."""
+    return _swap(of, draw, ("activation",))
+
+
+def swap_norm(of: Subject, draw: Draw) -> Genome | None:
+    """Swap a norm for another, at one place or everywhere."""
+    return _swap(of, draw, ("norm",))
+
+
+def _swap(of: Subject, draw: Draw, roles: tuple[str, ...]) -> Genome | None:
+    found = [(site, kind) for site, kind in functions(of, roles) if _swappable(of, site, kind)]
+    for site, kind in shuffled(draw, found)[:6]:
+        width = site.maps.width if site.maps else of.width
+        new = random_expr(draw, kind, depth=2, width=width)
+        if new == site.node:
+            continue
+        everywhere = draw.chance(0.6)
+        places = [site]
+        if everywhere:
+            alike = [s for s, other in found if (s.node, other, s.argument) == (site.node, kind, site.argument)]
+            places = [s for s in alike if s.path[:2] == site.path[:2]]
+        if isinstance(new, Function) and (len(places) > 1 or site.is_called):
+            return _named(of, places, kind, new)
+        genome = of.genome
+        for place in places:
+            genome = put_function(genome, place, new)
+        return genome
+    return None
+
+
+def _swappable(of: Subject, site: Site, kind: str) -> bool:
+    """Whether another function of the kind fits: it keeps the type, and its call has no arguments of its own."""
+    if kind in SEALED:
+        return not site.is_called
+    if site.maps is None:
+        return False
+    if site.is_called:
+        _, above = parent(of, site.path)
+        assert isinstance(above, Call)
+        if len(above.arguments) != 1 and not all(a.name for a in above.arguments[1:]):
+            return False
+        if isinstance(site.node, Name) and site.node.id in of.known:
+            return of.known[site.node.id].origin != "genome" or kind in ("activation", "norm")
+    return True
+
+
+def put_function(genome: Genome, site: Site, new: Expr) -> Genome:
+    """The genome with another function at a site; where it is called, the arguments of the old one go."""
+    if not site.is_called:
+        return put(genome, site.path, new)
+    path = site.path[:-1]
+    above = at(genome, path)
+    assert isinstance(above, Call)
+    value = next((a.value for a in above.arguments if not a.name), above.arguments[0].value)
+    return put(genome, path, applied(new, value))
+
+
+def whole(of: Subject, site: Site) -> Expr:
+    """The function at a site with the arguments that its call gives it, its leading one apart."""
+    if not site.is_called:
+        return site.node
+    above = at(of.genome, site.path[:-1])
+    assert isinstance(above, Call)
+    named = tuple(a for a in above.arguments if a.name)
+    return Call(site.node, named) if named else site.node
+
+
+_STEMS = {"activation": "act", "norm": "norm", "filter": "short"}
+
+
+def _named(of: Subject, places: list[Site], kind: str, new: Function) -> Genome:
+    """The genome with a new function defined above its first use, and used at the places."""
+    name = fresh_name(_STEMS.get(kind, kind), used_names(of.genome) | set(of.known))
+    genome = of.genome
+    # deeper places first, so that a change above does not move a place below
+    for place in sorted(places, key=lambda site: -len(site.path)):
+        genome = put_function(genome, place, Name(name))
+    first = of.genome.definitions[int(min(site.path[1] for site in places))].name
+    return put_definition(genome, Definition(name, new.parameters, new.body), before=first)
+
+
+# Optional arguments -------------------------------------------------------------------------------------------------
+
+
+def _calls(of: Subject) -> list[tuple[Site, Callee]]:
+    """Calls of functions with optional arguments, by name."""
+    return [
+        (site, of.known[site.node.function.id])
+        for site in of.sites
+        if isinstance(site.node, Call)
+        and isinstance(site.node.function, Name)
+        and site.node.function.id in of.known
+        and of.known[site.node.function.id].optional
+    ]
+
+
+_EAGERNESS = {"short": 4.0, "norm": 3.0, "act": 3.0, "score": 2.0, "pos": 2.0, "mask": 1.0, "kv_heads": 1.0}
+
+
+def set_argument(of: Subject, draw: Draw) -> Genome | None:
+    """Give a call an optional argument that it leaves at its default: a score, a mask, a norm, a short filter …"""
+    options: list[tuple[float, tuple[Site, Callee, str]]] = []
+    for site, callee in _calls(of):
+        assert isinstance(site.node, Call)
+        given = {a.name for a in site.node.arguments}
+        positional = sum(not a.name for a in site.node.arguments)
+        for name in callee.optional:
+            if name not in given and callee.parameters.index(name) >= positional and name not in _FIXED:
+                options.append((_EAGERNESS.get(name, 0.5), (site, callee, name)))
+    for _ in range(min(6, len(options))):
+        site, callee, name = weighted(draw, options)
+        assert isinstance(site.node, Call)
+        beside: dict[str, Value] = {
+            a.name: a.value.value for a in site.node.arguments if a.name and hasattr(a.value, "value")
+        }  # type: ignore[attr-defined]
+        value = argument(draw, callee.name, name, of.width, beside)
+        if value is not None and expr(value) != callee.optional[name] and not (name == "kv_heads" and value == beside["heads"]):
+            return put(of.genome, site.path, with_argument(site.node, name, value))
+    return None
+
+
+_FIXED = frozenset({"scale", "vocab", "per", "head_dim", "eps"})
+
+
+def unset_argument(of: Subject, draw: Draw) -> Genome | None:
+    """Take an optional argument away, so that its default holds."""
+    options = [
+        (site, a.name)
+        for site, callee in _calls(of)
+        for a in site.node.arguments  # type: ignore[union-attr]
+        if a.name in callee.optional and a.name not in _FIXED
+    ]
+    if not options:
+        return None
+    site, name = draw.choice(options)
+    assert isinstance(site.node, Call)
+    return put(of.genome, site.path, without_argument(site.node, name))
+
+
+_EXTENSIBLE = ("norm", "filter", "position", "mixer")
+
+
+def extend_argument(of: Subject, draw: Draw) -> Genome | None:
+    """Compose a function given to a call with one more: a norm or a short filter before a position function."""
+    sites = [
+        site
+        for site in of.sites
+        if site.is_function and site.maps is not None and SLOT_ROLES.get(site.argument) in _EXTENSIBLE and not site.is_called
+        and isinstance(parent(of, site.path)[1], Argument)
+    ]  # fmt: skip
+    if not sites:
+        return None
+    site = draw.choice(sites)
+    more = random_expr(draw, draw.choice(("norm", "filter")), depth=1)
+    parts = (site.node, more) if draw.chance(0.3) else (more, site.node)
+    return put(of.genome, site.path, chain(*parts))
+
+
+# Mixers -------------------------------------------------------------------------------------------------------------
+
+
+def swap_mixer(of: Subject, draw: Draw) -> Genome | None:
+    """Swap a sequence mixer for another: attention, a gated convolution, a recurrence, or one written in place."""
+    return _swap_call(of, draw, "mixer")
+
+
+def swap_channels(of: Subject, draw: Draw) -> Genome | None:
+    """Swap a channel mixer for another, with or without a gate."""
+    return _swap_call(of, draw, "channels")
+
+
+def _swap_call(of: Subject, draw: Draw, kind: str) -> Genome | None:
+    sites = [site for site, found in functions(of, (kind,)) if site.maps is not None and _is_part(of, site)]
+    if not sites:
+        return None
+    site = draw.choice(sites)
+    assert site.maps is not None
+    width = site.maps.width
+    new = random_expr(draw, kind, depth=1, width=width)
+    if kind == "mixer" and isinstance(new, Call) and draw.chance(0.3):
+        new = random_attention(draw, width)
+    if isinstance(new, Function):
+        return _named(of, [site], "mix" if kind == "mixer" else "channel_mix", new)
+    return put_function(of.genome, site, new)
+
+
+def _is_part(of: Subject, site: Site) -> bool:
+    """Whether a function is a part of a layer, rather than a layer of the genome's own with its residual sum."""
+    head = site.node.function if isinstance(site.node, Call) else site.node
+    if not isinstance(head, Name):
+        return True
+    definition = of.genome.definition(head.id)
+    if definition is None:
+        return head.id in of.known
+    value = definition.value
+    while isinstance(value, Block):
+        value = value.result
+    return not (isinstance(value, Binary) and value.operator in ("+", ">>"))
+
+
+# Writing out --------------------------------------------------------------------------------------------------------
+
+
+def expand(of: Subject, draw: Draw, inner: list[tuple[float, Inner]]) -> Genome | None:
+    """Copy a function of the prelude into the genome, call the copy, and change something inside it."""
+    sites = [
+        site
+        for site in of.sites
+        if isinstance(site.node, Name)
+        and site.is_function
+        and site.node.id in of.known
+        and of.known[site.node.id].origin == "prelude"
+        and site.node.id not in ("identity", "everything")
+    ]
+    if not sites:
+        return None
+    site = draw.choice(sites)
+    assert isinstance(site.node, Name)
+    definition = prelude().definition(site.node.id)
+    assert definition is not None
+    name = fresh_name(f"{definition.name}_b", used_names(of.genome) | set(of.known))
+    genome = put(of.genome, site.path, Name(name))
+    copy = replace(definition, name=name, comments=())
+    genome = put_definition(genome, copy, before=of.genome.definitions[int(site.path[1])].name)
+    return changed_inside(genome, name, draw, inner)
+
+
+def changed_inside(genome: Genome, name: str, draw: Draw, inner: list[tuple[float, Inner]]) -> Genome | None:
+    """The genome with one of the changes made inside the definition `name`, or None where none applies."""
+    text = format_genome(genome)
+    checked = check(text)
+    if not checked.ok:
+        return None
+    focused = Subject(text, checked, name)
+    for _ in range(6):
+        new = weighted(draw, inner)(focused, draw)
+        if new is not None:
+            return new
+    return None
+

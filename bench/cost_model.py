@@ -1,7 +1,8 @@
 """Does the cost model predict how long a training step takes?
 
-    python bench/cost_model.py          measure a varied set of genomes, print predicted against measured
-    python bench/cost_model.py --fit    also fit the constants of foundry/compiler/cost.py
+    python bench/cost_model.py            measure a varied set of genomes, print predicted against measured
+    python bench/cost_model.py --fit      also fit the constants of foundry/compiler/work.py
+    python bench/cost_model.py F...       measure other genomes, which the constants were not fitted to
 
 One thread, processor time, so that other work on the machine disturbs little. A prediction is compute
 per token times tokens per step, at one speed for all genomes (the median); it matters that the ratio of two
@@ -12,13 +13,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from foundry.compiler.cost import BALANCE, LAUNCH, LOGIT, compute_per_token, final_context, step_work
+from foundry.compiler.cost import compute_per_token, final_context, step_work
 from foundry.compiler.emit import emit
 from foundry.compiler.load import load
+from foundry.compiler.work import BALANCE, LAUNCH, LOGIT
 from foundry.dsl.check import load_program
 from foundry.dsl.program import Program
 
@@ -120,13 +123,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", action="store_true", help="fit BALANCE, LAUNCH and LOGIT")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long to measure each genome")
-    parser.add_argument("--only", default="", help="genomes whose name contains this")
+    parser.add_argument("files", nargs="*", type=Path, help="genomes to measure instead of the built-in ones")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
-    names = [name for name in VARIANTS if args.only in name]
-    programs = [load_program(GENOME.format(**(USUAL | VARIANTS[name]))) for name in names]
+    texts = {file.stem: file.read_text() for file in args.files} or {
+        name: GENOME.format(**(USUAL | changes)) for name, changes in VARIANTS.items()
+    }
+    names, programs = list(texts), [load_program(text) for text in texts.values()]
     contexts = [final_context(program) for program in programs]
     predicted = np.array([compute_per_token(p, c) * p.recipe.batch for p, c in zip(programs, contexts, strict=True)])
     parts = np.array([terms(p, c) for p, c in zip(programs, contexts, strict=True)])

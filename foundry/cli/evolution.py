@@ -82,6 +82,8 @@ def evolve(
         raise Misuse(str(error)) from None
     except (ArchiveError, CorpusError) as error:
         raise Failure(str(error)) from None
+    except KeyboardInterrupt:
+        raise Failure(f"stopped; go on with  foundry evolve --resume {settings.out}", INTERRUPTED) from None
     _print_end(result)
     return INTERRUPTED if result.stopped else 0
 
@@ -147,10 +149,17 @@ def _print_end(result: Result) -> None:
             table.add_row(ROLES[arm.role], arm.name, score, str(done), f"{arm.learning_rate:g}")
         console.print(table)
     folder = result.folder
-    console.print(f"\n{folder}/report.html   what happened\n{folder}/best.genome   the winner")
-    console.print(f"{folder}/best.py       the same as PyTorch, on its own")
+    best = "the winner" if result.winner else "the best baseline"
+    files = {"report.html": "what happened", "best.genome": best, "best.py": "the same as PyTorch, on its own"}
+    files = {name: what for name, what in files.items() if (folder / name).exists()}
+    console.print()
+    for name, what in files.items():
+        console.print(f"{folder}/{name:<13} {what}")
     console.print("\nnext:")
     if result.stopped:
         console.print(f"  foundry evolve --resume {folder}")
-    console.print(f"  foundry show {folder}/best.genome")
-    console.print(f"  python {folder}/best.py train TEXT")
+    if "best.genome" in files:
+        console.print(f"  foundry show {folder}/best.genome")
+        console.print(f"  python {folder}/best.py train TEXT")
+    else:
+        console.print("  foundry evolve --budget 10min    a longer search")

@@ -15,7 +15,7 @@ from foundry.cli.failures import ERRORS, Failure, Misuse
 CHECK_EXAMPLES = """\b
 Examples:
   foundry check genomes/llama.genome
-  foundry check --json -  < candidate.genome
+  foundry check --json - < candidate.genome
 
 Exit code: 0 clean, 1 errors, 2 misuse."""
 
@@ -23,7 +23,7 @@ FMT_EXAMPLES = """\b
 Examples:
   foundry fmt mine.genome
   foundry fmt --check genomes/
-  foundry fmt -  < mine.genome
+  foundry fmt - < mine.genome
 
 Exit code: 0 formatted, 1 errors (with --check: a file would change), 2 misuse."""
 

@@ -63,8 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Failure as failure:
         print(f"foundry: {failure.message}", file=sys.stderr)
         return failure.code
-    except KeyboardInterrupt:
-        print("foundry: interrupted", file=sys.stderr)
+    except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         # Python flushes standard output once more on its way out; let that go nowhere.

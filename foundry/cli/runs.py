@@ -55,7 +55,8 @@ def top(run: Run) -> int:
 
 
 def _print_best(rows: list[dict[str, Any]]) -> None:
-    """One table a rung, the longest rung first; the mean over a genome's seeds ranks it."""
+    """One table a rung, the longest rung first; the mean over a genome's seeds ranks it.
+    FLOPs and bytes of decode cache are per token."""
     from rich.console import Console
     from rich.table import Table
 
@@ -70,11 +71,10 @@ def _print_best(rows: list[dict[str, Any]]) -> None:
         confirmed = best[0].split == "test"
         table = Table(box=None, pad_edge=False, header_style="dim", title_justify="left", title_style="bold")
         table.title = f"rung {rung}" + (", confirmation on test text" if confirmed else "")
-        for heading, justify in (
-            ("bits per byte", "right"), ("seeds", "right"), ("parameters", "right"), ("FLOPs/token", "right"),
-            ("cache B/token", "right"), ("genome", "left"), ("made by", "left"),
-        ):  # fmt: skip
-            table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+        for heading in ("bits/byte", "seeds", "params", "FLOPs", "cache"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("genome", no_wrap=True)
+        table.add_column("made by")
         for genome in best[:SHOWN]:
             row = genome.row
             table.add_row(

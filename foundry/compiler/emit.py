@@ -18,7 +18,20 @@ from foundry.compiler.longest import longest
 from foundry.compiler.names import FILE_NAMES, comment, docstring, number
 from foundry.dsl.program import Node, Optimizer, Program, Unit
 
-MECHANISMS = ("past", "heads", "rotate", "shift", "conv", "scan", "attend", "adamw", "lion", "muon", "generate", "command")
+MECHANISMS = (
+    "past",
+    "heads",
+    "rotate",
+    "shift",
+    "conv",
+    "scan",
+    "attend",
+    "adamw",
+    "lion",
+    "muon",
+    "generate",
+    "command",
+)
 
 INITIALISE = '''
     def initialise(self, seed):
@@ -32,10 +45,10 @@ INITIALISE = '''
             elif isinstance(module, nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02, generator=generator)
 '''
-INITIALISE_CONV = '''            elif isinstance(module, Conv):
+INITIALISE_CONV = """            elif isinstance(module, Conv):
                 nn.init.normal_(module.weight, std=0.02, generator=generator)
                 module.weight.data[..., -1] += 1
-'''
+"""
 
 
 def emit(program: Program, title: str = "") -> str:
@@ -43,7 +56,12 @@ def emit(program: Program, title: str = "") -> str:
     model = definitions(program, FILE_NAMES | frozenset(_sources()))
     model[-1] += "\n" + INITIALISE.rstrip() + ("\n" + INITIALISE_CONV.rstrip() if _mentions(model, "Conv") else "")
     recipe = _recipe(program)
-    endings = [_sources()["generate"], _sources()["train"], _sources()["main"], 'if __name__ == "__main__":\n    main(*sys.argv[1:])']
+    endings = [
+        _sources()["generate"],
+        _sources()["train"],
+        _sources()["main"],
+        'if __name__ == "__main__":\n    main(*sys.argv[1:])',
+    ]
     parts = [*_mechanisms([*model, *recipe]), *model, *recipe, *endings]
     return "\n\n\n".join([_header(program, title, parts), *parts]) + "\n"
 
@@ -76,15 +94,31 @@ def _recipe(program: Program) -> list[str]:
         return program.genome.definition(unit.name) is not None
 
     return [
-        _function("loss", recipe.loss, own(recipe.loss), ("logits", "y"), "tensor", "The loss of each token: (B, T, 1)."),
-        _function("schedule", recipe.schedule, own(recipe.schedule), ("t",), "scalar", "The factor on the learning rate at progress t in [0, 1]."),
-        _function("context", recipe.context, own(recipe.context), ("t",), "scalar", "How many tokens to train on in a row at progress t."),
+        _function(
+            "loss", recipe.loss, own(recipe.loss), ("logits", "y"), "tensor", "The loss of each token: (B, T, 1)."
+        ),
+        _function(
+            "schedule",
+            recipe.schedule,
+            own(recipe.schedule),
+            ("t",),
+            "scalar",
+            "The factor on the learning rate at progress t in [0, 1].",
+        ),
+        _function(
+            "context",
+            recipe.context,
+            own(recipe.context),
+            ("t",),
+            "scalar",
+            "How many tokens to train on in a row at progress t.",
+        ),
         _optimizers(recipe.optimizer),
     ]
 
 
 def _function(name: str, unit: Unit, own: bool, parameters: tuple[str, ...], mode: str, doc: str) -> str:
-    """A function of the recipe, which has no weights and calls nothing. `own`: the genome wrote it, with its comments."""
+    """A function of the recipe, which has no weights and calls nothing. `own`: with the genome's comments."""
     index = {node: n for n, node in enumerate(unit.nodes)}
 
     def value(node: Node | None, what: str) -> Text:
@@ -112,10 +146,8 @@ def _optimizers(optimizer: Optimizer) -> str:
     lines = ["def optimizers(model):", '    """What steps the weights; every group knows its `peak_lr`."""']
     if optimizer.name == "muon":
         ours = ", ".join(f"{name}={settings[name]}" for name in ("lr", "momentum", "decay"))
-        lines += [
-            f"    hidden, rest = muon(model, {ours})",
-            f"    return [*hidden, adamw(rest, lr={settings['adamw_lr']}, betas={settings['betas']}, decay={settings['decay']})]",
-        ]
+        theirs = f"lr={settings['adamw_lr']}, betas={settings['betas']}, decay={settings['decay']}"
+        lines += [f"    hidden, rest = muon(model, {ours})", f"    return [*hidden, adamw(rest, {theirs})]"]
     else:
         arguments = ", ".join(f"{name}={value}" for name, value in settings.items())
         lines.append(f"    return [{optimizer.name}(model.parameters(), {arguments})]")

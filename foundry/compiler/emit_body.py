@@ -200,7 +200,7 @@ class _Writer:
         for user in self.plan.nodes:
             if user.op in ("attend", "rotate") and node in user.inputs:
                 return [PRIMITIVES[user.op].args[user.inputs.index(node)].name]
-        return []
+        return ["mixed"] if node.op == "attend" else []
 
     def loop(self, node: Node, place: int) -> list[str]:
         """`for layer in self.layers: x = layer(x)`."""
@@ -280,7 +280,11 @@ class _Writer:
                 return Text(f"{self.context.attribute(node)}({(x if node.op == 'embed' else self.floats(node)).code})")
             case "unembed":
                 weights = self.context.attribute(node)
-                call = f"F.linear({self.floats(node).code}, {weights})" if node.attrs["tied"] else f"{weights}({self.floats(node).code})"
+                call = (
+                    f"F.linear({self.floats(node).code}, {weights})"
+                    if node.attrs["tied"]
+                    else f"{weights}({self.floats(node).code})"
+                )
                 return Text(call)
             case "position":
                 anchor = self.plan.anchor(node)

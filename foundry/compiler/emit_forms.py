@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from foundry.compiler.emit_slots import Attention, plan
-from foundry.compiler.names import number
+from foundry.compiler.names import RESERVED, identifier, number
 from foundry.compiler.recognise import Fused, recognise
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES, param_shape
@@ -54,7 +54,8 @@ class Form:
 class Forms:
     """All forms of a program's model, children before parents."""
 
-    def __init__(self, model: Unit):
+    def __init__(self, model: Unit, reserved: frozenset[str]):
+        self.reserved = reserved  # names that no argument may have
         self.by_key: dict[tuple, Form] = {}
         self.of: dict[Unit, Form] = {}
         self.plans: dict[Node, Attention] = {}
@@ -117,8 +118,8 @@ class Forms:
                 flags = (p.mechanism, p.scale is None, p.window is None)
             inner = tuple((name, self.of[u].index) for name, u in self.inside(node))
             rows.append((node.op, inputs, flags, inner, instance, node.type.axes, node.type.dtype, node.name))
-        inputs = tuple((i.attrs["name"], i.type.axes, i.type.dtype) for i in unit.inputs)
-        return (unit.name, slot, fused and fused.kind, inputs, tuple(rows), place[unit.result])
+        signature = tuple((i.attrs["name"], i.type.axes, i.type.dtype) for i in unit.inputs)
+        return (unit.name, slot, fused and fused.kind, signature, tuple(rows), place[unit.result])
 
     def settle(self, form: Form) -> None:
         """Decide which numbers of a form are arguments, and what they are called."""
@@ -158,8 +159,9 @@ class Forms:
             if form.unit.inputs and tuple(number(unit.inputs[0].type.width) for unit in form.units) == values:
                 wanted = "width"
         taken = {*form.arguments, *(i.attrs["name"] for i in form.unit.inputs)}
+        wanted = identifier(wanted)
         name, count = wanted, 1
-        while name in taken:
+        while name in taken or name in RESERVED or name in self.reserved:
             count += 1
             name = f"{wanted}_{count}"
         return name
@@ -179,7 +181,9 @@ class Forms:
                 yield "width", node.type.width
             case "param":
                 yield "init", _number(attrs["init"])
-                for axis, size in zip(("head", "", "channel")[-len(param_shape(node.type)) :], param_shape(node.type), strict=False):
+                for axis, size in zip(
+                    ("head", "", "channel")[-len(param_shape(node.type)) :], param_shape(node.type), strict=False
+                ):
                     if axis:
                         yield {"head": "heads", "channel": "width"}[axis], size
             case "conv":

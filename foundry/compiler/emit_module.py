@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from foundry.compiler.emit_body import Body, Context, body
 from foundry.compiler.emit_forms import Form, Forms
-from foundry.compiler.emit_text import ATOM, LAMBDA, Text, literal
-from foundry.compiler.names import Names, class_name, comment, number
+from foundry.compiler.emit_text import LAMBDA, Text, literal
+from foundry.compiler.names import Names, class_name, comment
 from foundry.dsl.check import prelude
 from foundry.dsl.program import Node, Program, Unit
 from foundry.dsl.registry import PRIMITIVES, param_shape
@@ -17,8 +19,8 @@ TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu(
 
 def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
     """The source of every class and function of the model, in the order in which they need each other."""
-    forms = Forms(program.model)
     callees = _callees(program.genome) | _callees(prelude())
+    forms = Forms(program.model, file_names | callees)
     names = Names(set(file_names))
     for form in forms.all:
         if form.unit is not program.model and not form.inline:
@@ -28,6 +30,7 @@ def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
     return [d.source() for d in written if not d.in_place]
 
 
+@cache
 def _callees(genome: Genome) -> frozenset[str]:
     """The names by which a genome calls functions: definitions, and parameters that are functions."""
     called = (node.function for _, node in walk(genome) if isinstance(node, Call))
@@ -235,7 +238,9 @@ class _Definition:
             return Text(f"{form.name}({', '.join([*codes, *self.numbers(node, form), *past])})")
         times = self.number(node, "times").code if not form.weights or node.attrs.get("shared") else ""
         if not form.weights:
-            return Text(f"for _ in range({times}):\n{form.name}({', '.join([*codes, *self.numbers(node, form), *past])})")
+            return Text(
+                f"for _ in range({times}):\n{form.name}({', '.join([*codes, *self.numbers(node, form), *past])})"
+            )
         name = self.attributes[node]
         if node.attrs.get("shared"):
             return Text(f"for _ in range({times}):\nself.{name}({', '.join([*codes, *past])})")
@@ -297,14 +302,20 @@ class _Definition:
         ending = [f"return {result}"]
         if self.is_model:
             tokens = self.body.arguments[0]
-            ending = [f"logits = {result}", "if past is not None:", f"    past.advance({tokens}.size(1))", "return logits"]
+            ending = [
+                f"logits = {result}",
+                "if past is not None:",
+                f"    past.advance({tokens}.size(1))",
+                "return logits",
+            ]
         head = f"def forward({', '.join(['self', *self.body.arguments, *past])}):"
         return lines + _indent([head, *_indent([*self.body.lines, *ending])])
 
 
 def _embeds(unit: Unit, instance: int) -> bool:
     return any(
-        (n.op == "embed" and n.instance == instance) or (n.unit is not None and _embeds(n.unit, instance)) for n in unit.nodes
+        (n.op == "embed" and n.instance == instance) or (n.unit is not None and _embeds(n.unit, instance))
+        for n in unit.nodes
     )
 
 

@@ -36,6 +36,7 @@ def plan(node: Node) -> Attention:
     """The cheapest mechanism that computes an `attend`."""
     score, mask, scale = (node.attrs.get(name) for name in ("score", "mask", "scale"))
     assert isinstance(score, Unit | None) and isinstance(mask, Unit | None) and isinstance(scale, int | float | None)
+    plain_scale = scale
     if allows_everything(mask):
         mask = None
     window = window_of(mask)
@@ -46,11 +47,17 @@ def plan(node: Node) -> Attention:
         q = node.tensors[0].type
         scale = affine.scale * (q.width**-0.5 if scale is None else scale)
     bias = without_logit(score) if score is not None and affine.biased else None
+    if _weights(score) != _weights(bias):  # a weight that is multiplied by 0 is still a weight of the model
+        return Attention("attend_score", plain_scale, window, score, mask)
     if bias is not None:
         return Attention("attend_bias", scale, window, bias, mask)
     if window is not None:
         return Attention("attend_window", scale, window)
     return Attention("attend_bias" if mask else "attend", scale, None, None, mask)
+
+
+def _weights(unit: Unit | None) -> int:
+    return sum(node.op == "param" for node in unit.nodes) if unit is not None else 0
 
 
 def without_logit(score: Unit) -> Unit:
@@ -61,15 +68,20 @@ def without_logit(score: Unit) -> Unit:
         inputs = tuple(values[i] if isinstance(i, Node) else i for i in node.inputs)
         value = _simplified(node.op, inputs)
         if value is None:
-            value = Node(node.op, inputs, node.attrs, node.type, instance=node.instance, name=node.name, comments=node.comments)
+            op = node.op
+            if op == "subtract" and not isinstance(inputs[0], Node) and inputs[0] == 0:
+                op, inputs = "negate", inputs[1:]
+            value = Node(
+                op, inputs, node.attrs, node.type, instance=node.instance, name=node.name, comments=node.comments
+            )
             nodes.append(value)
         values[node] = value
     result = values[score.result]
     if not isinstance(result, Node):
         result = Node("number", (), {"value": result}, score.result.type)
         nodes.append(result)
-    inputs = [i for i in score.inputs if i.attrs["name"] != "s"]
-    return Unit(score.name, inputs, nodes, result, score.constants, score.comments, score.span)
+    places = [i for i in score.inputs if i.attrs["name"] != "s"]
+    return Unit(score.name, places, nodes, result, score.constants, score.comments, score.span)
 
 
 def _simplified(op: str, inputs: tuple[Node | int | float, ...]) -> Node | int | float | None:

@@ -1,4 +1,4 @@
-"""Python expressions with the parentheses they need, and what each elementwise operation is in PyTorch and in `math`."""
+"""Python expressions with the parentheses they need; elementwise operations in PyTorch and in `math`."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ BINARY = {
     "unequal": ("!=", COMPARISON), "both": ("&", AND), "either": ("|", OR), "power": ("**", POWER),
 }  # fmt: skip
 ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide", "remainder", "power", "negate", "minimum", "maximum"})
-TORCH = {
-    name: f"torch.{name}" for name in ("exp", "log", "sqrt", "rsqrt", "abs", "floor", "sin", "cos", "tanh", "sigmoid", "erf")
-} | {"softplus": "F.softplus", "relu": "F.relu"}  # fmt: skip
+TORCH = {"softplus": "F.softplus", "relu": "F.relu"} | {
+    name: f"torch.{name}"
+    for name in ("exp", "log", "sqrt", "rsqrt", "abs", "floor", "sin", "cos", "tanh", "sigmoid", "erf")
+}
+KEEPS_DTYPE = frozenset({"abs", "floor", "softplus", "relu"})  # the others turn whole numbers into decimals
 REDUCTIONS = {"mean": "mean", "sum": "sum", "largest": "amax", "smallest": "amin", "logsumexp": "logsumexp"}
 SCALAR_FUNCTIONS = {
     "exp": "math.exp({})", "log": "math.log({})", "sqrt": "math.sqrt({})", "rsqrt": "(1 / math.sqrt({}))",
@@ -117,7 +119,7 @@ def elementwise(op: str, args: list[Text], types: list[TensorType | None], out: 
             condition = Text(f"{condition.at(COMPARISON + 1)} != 0", COMPARISON)
         return Text(f"torch.where({condition.code}, {args[1].code}, {args[2].code})")
     x = args[0]
-    if types[0] is not None and types[0].dtype != FLOAT:
+    if op in KEEPS_DTYPE and types[0] is not None and types[0].dtype != FLOAT:
         x = method(x, "float()")
     return Text(f"{TORCH[op]}({x.code})")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from foundry.dsl.program import Node, Program, Unit
 from foundry.dsl.registry import PRIMITIVES
 
 LIMIT = 1 << 16  # positions that are tried
 
-Values = dict[Node, "Node | None"]
+# What the inputs of a unit are at position t; None where they depend on anything else.
+Outside = dict[Node, Callable[[int], float | None]]
 
 
 def longest(program: Program) -> int | None:
@@ -16,13 +20,16 @@ def longest(program: Program) -> int | None:
     return min(limits, default=None)
 
 
-def _limits(unit: Unit, outside: dict[Node, object]) -> list[int]:
+def _limits(unit: Unit, outside: Outside) -> list[int]:
     """The limits that the embeddings of positions in a unit set. `outside` says what its inputs are."""
     found = []
     for node in unit.nodes:
         if node.op == "embed" and not node.tensors[0].type.is_tokens:
             rows = node.attrs["vocab"]
             assert isinstance(rows, int)
+            if node.tensors[0].op == "position":
+                found.append(rows)
+                continue
             for t in range(LIMIT):
                 row = _value(node.tensors[0], t, outside)
                 if row is not None and not 0 <= row < rows:
@@ -31,25 +38,24 @@ def _limits(unit: Unit, outside: dict[Node, object]) -> list[int]:
                 if row is None:
                     break
         if node.unit is not None:
-            inside: dict[Node, object] = {
-                i: (value, outside) for i, value in zip(node.unit.inputs, node.tensors, strict=False)
+            inside: Outside = {
+                i: partial(_value, value, outside=outside)
+                for i, value in zip(node.unit.inputs, node.tensors, strict=True)
             }
             found += _limits(node.unit, inside)
     return found
 
 
-def _value(node: object, t: int, outside: dict[Node, object]) -> float | None:
+def _value(node: Node | float, t: int, outside: Outside) -> float | None:
     """The value of a function of the position alone at position t; None where it depends on anything else."""
     if isinstance(node, int | float):
         return node
-    assert isinstance(node, Node)
     if node.op == "position":
         return t
     if node.op == "input":
         if node not in outside:
             return None
-        value, scope = outside[node]  # type: ignore[misc]
-        return _value(value, t, scope)
+        return outside[node](t)
     fold = PRIMITIVES[node.op].fold if node.op in PRIMITIVES else None
     values = [_value(i, t, outside) for i in node.inputs]
     if fold is None or any(v is None for v in values):

@@ -7,8 +7,13 @@ import keyword
 import math
 import re
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Attributes of nn.Module, which a layer may not be called.
-MODULE_ATTRIBUTES = frozenset(
+MODULE_ATTRIBUTES = _words(
     """
     T_destination add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval
     extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half initialise ipu load_state_dict
@@ -17,14 +22,14 @@ MODULE_ATTRIBUTES = frozenset(
     register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
     register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
     set_submodule share_memory state_dict to to_empty train training type xpu zero_grad unembed
-    """.split()
+    """
 )
 # Module-level names of every emitted file, beside those of the mechanisms it uses.
-FILE_NAMES = frozenset(
+FILE_NAMES = _words(
     """
     torch nn F math sys Model loss schedule context optimizers generate train main past self
     VOCAB LONGEST BATCH CLIP
-    """.split()
+    """
 )
 RESERVED = FILE_NAMES | frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset(dir(builtins))
 

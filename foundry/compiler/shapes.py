@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-from foundry.compiler.cost import MADE_OF_NOTHING, Work, final_context, model_work, weights
+from foundry.compiler.cost import final_context, model_work
 from foundry.compiler.graph import build_graph
+from foundry.compiler.work import MADE_OF_NOTHING, Work, weights
 from foundry.dsl.program import Program
 
 

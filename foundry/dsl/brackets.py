@@ -49,16 +49,16 @@ def _looks_like_definition(words: list[Word], index: int) -> bool:
 def _pair(words: list[Word], start: int, ends_before: Callable[[int], bool]) -> Pairs:
     pairs = Pairs()
     stack: list[int] = []
-    forgiven: set[str] = set()  # closing brackets whose opening one has been reported
+    problems: list[Diagnostic] = []  # of this statement: the first says what is wrong, the others follow from it
     for index in range(start, len(words)):
         word = words[index]
         if word.type == END or ends_before(index):
             if stack:
-                _unclosed(pairs, words, stack, index)
+                pairs.wrong.extend(words[i].start for i in stack)
+                problems.append(_unclosed(words, stack, index))
                 stack.clear()
             if index > start and pairs.ends[-1:] != [index]:
                 pairs.ends.append(index)
-            forgiven.clear()
         if word.type in OPENERS:
             stack.append(index)
         elif word.type in CLOSERS:
@@ -66,27 +66,34 @@ def _pair(words: list[Word], start: int, ends_before: Callable[[int], bool]) -> 
                 pairs.closer[stack.pop()] = index
             else:
                 pairs.wrong.append(word.start)
-                if word.type not in forgiven:
-                    _wrong_closer(pairs, words, stack, index)
+                problems.append(_wrong_closer(pairs, words, stack, index))
         elif word.type == "SEMICOLON":
-            inner = len(stack)
-            while inner and words[stack[inner - 1]].type != "LBRACE":
-                inner -= 1
+            inner = _innermost_block(words, stack)
             if inner < len(stack) and _closed_later(words, index, len(stack) - inner):
-                pairs.problems.append(_inside_parentheses(words, stack, index))
-            elif inner < len(stack):
-                forgiven = {OPENERS[words[i].type] for i in stack[inner:]}
-                _unclosed(pairs, words, stack[inner:], index)
-                del stack[inner:]
+                problems.append(_inside_parentheses(words, stack, index))
             else:
-                forgiven -= {"RPAR", "RBRACKET"}
+                if inner < len(stack):
+                    pairs.wrong.extend(words[i].start for i in stack[inner:])
+                    problems.append(_unclosed(words, stack[inner:], index))
+                    del stack[inner:]
+                pairs.problems += problems[:1]
+                problems.clear()
             if not stack:
                 pairs.ends.append(index + 1)
+    pairs.problems += problems[:1]
     return pairs
 
 
+def _innermost_block(words: list[Word], stack: list[int]) -> int:
+    """How many brackets are open up to and with the innermost block."""
+    inner = len(stack)
+    while inner and words[stack[inner - 1]].type != "LBRACE":
+        inner -= 1
+    return inner
+
+
 def _closed_later(words: list[Word], index: int, count: int) -> bool:
-    """Whether `count` open parentheses and lists are closed between the `;` at `index` and the next one."""
+    """Whether `count` open parentheses and lists are closed between the word at `index` and the next `;`."""
     for word in words[index + 1 :]:
         if word.type in ("SEMICOLON", "LBRACE", "RBRACE", END):
             return False
@@ -110,40 +117,37 @@ def _inside_parentheses(words: list[Word], stack: list[int], index: int) -> Diag
     )
 
 
-def _unclosed(pairs: Pairs, words: list[Word], openers: list[int], index: int) -> None:
-    """Report brackets that are still open where they can no longer be."""
+def _unclosed(words: list[Word], openers: list[int], index: int) -> Diagnostic:
+    """The error for brackets that are still open where they can no longer be."""
     opener, word, before = words[openers[-1]], words[index], words[index - 1]
     closers = "".join(SIGNS[OPENERS[words[i].type]] for i in reversed(openers))
     found = "the end of the text" if word.type == END else f"`{word.text}`"
     missing = Edit(before.end, before.end, closers if word.type == "SEMICOLON" else closers + ";")
-    pairs.wrong.extend(words[i].start for i in openers)
-    pairs.problems.append(
-        Diagnostic(
-            "F101",
-            f"`{opener.text}` is not closed before {found}",
-            word.span,
-            labels=tuple(Label(words[i].span, f"this `{words[i].text}`") for i in reversed(openers[-3:])),
-            expected=(f"`{closers[0]}`",),
-            found=found,
-            help=f"close it with `{closers}`",
-            fixes=(Fix(f"insert `{missing.text}`", (missing,)),),
-        )
+    return Diagnostic(
+        "F101",
+        f"`{opener.text}` is not closed before {found}",
+        word.span,
+        labels=tuple(Label(words[i].span, f"this `{words[i].text}`") for i in reversed(openers[-3:])),
+        expected=(f"`{closers[0]}`",),
+        found=found,
+        help=f"close it with `{closers}`",
+        fixes=(Fix(f"insert `{missing.text}`", (missing,)),),
     )
 
 
-def _wrong_closer(pairs: Pairs, words: list[Word], stack: list[int], index: int) -> None:
-    """Report a closing bracket that does not fit, and go on with what was likeliest meant."""
+def _wrong_closer(pairs: Pairs, words: list[Word], stack: list[int], index: int) -> Diagnostic:
+    """The error for a closing bracket that does not fit; the stack becomes what was likeliest meant."""
     word, before = words[index], words[index - 1]
     here = f"`{word.text}`"
-    if not stack:
+    outer = any(words[i].type == CLOSERS[word.type] for i in stack)
+    parentheses = len(stack) - _innermost_block(words, stack)
+    if not outer and (parentheses == 0 or _closed_later(words, index, parentheses)):
         fixes = (Fix("remove it", (Edit(word.start, word.end, ""),)),)
         help = "remove it, or open the bracket earlier"
-        problem = Diagnostic("F101", f"{here} closes nothing", word.span, found=here, help=help, fixes=fixes)
-        pairs.problems.append(problem)
-        return
+        return Diagnostic("F101", f"{here} closes nothing", word.span, found=here, help=help, fixes=fixes)
     opener = words[stack[-1]]
     due = SIGNS[OPENERS[opener.type]]
-    if any(words[i].type == CLOSERS[word.type] for i in stack):  # an inner bracket was left open
+    if outer:  # an inner bracket was left open
         edit = Edit(before.end, before.end, due)
         while words[stack[-1]].type != CLOSERS[word.type]:
             pairs.wrong.append(words[stack.pop()].start)
@@ -151,15 +155,13 @@ def _wrong_closer(pairs: Pairs, words: list[Word], stack: list[int], index: int)
     else:  # one kind was written for another
         edit = Edit(word.start, word.end, due)
         stack.pop()
-    pairs.problems.append(
-        Diagnostic(
-            "F101",
-            f"`{opener.text}` is closed by {here}",
-            word.span,
-            labels=(Label(opener.span, f"this `{opener.text}`"),),
-            expected=(f"`{due}`",),
-            found=here,
-            help=f"close it with `{due}`",
-            fixes=(Fix(f"{'insert' if edit.start == edit.end else 'write'} `{due}`", (edit,)),),
-        )
+    return Diagnostic(
+        "F101",
+        f"`{opener.text}` is closed by {here}",
+        word.span,
+        labels=(Label(opener.span, f"this `{opener.text}`"),),
+        expected=(f"`{due}`",),
+        found=here,
+        help=f"close it with `{due}`",
+        fixes=(Fix(f"{'insert' if edit.start == edit.end else 'write'} `{due}`", (edit,)),),
     )

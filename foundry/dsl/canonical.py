@@ -22,8 +22,6 @@ Scope = tuple[object, ...]
 
 # comparisons that are others read from right to left
 MIRRORED = {"greater": "less", "greater_equal": "less_equal"}
-# the result depends on the length of their input alone, or on nothing of it
-INPUT_FREE = frozenset({"position", "channel_index"})
 
 
 def canonical_hash(program: Program) -> str:
@@ -116,8 +114,7 @@ class _Flattener:
         parts: list[object] = [self.heads[node]]
         if node.op in MIRRORED:
             operands = operands[::-1]
-        if node.op not in INPUT_FREE:
-            parts += sorted(operands) if PRIMITIVES[node.op].commutative else operands
+        parts += sorted(operands) if PRIMITIVES[node.op].commutative else operands
         if _has_weights(node):
             parts.append(self.weights.setdefault(place, len(self.weights)))
         if node.op == "attend":

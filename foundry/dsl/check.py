@@ -22,6 +22,8 @@ from foundry.dsl.source import resource
 from foundry.dsl.syntax import Call, Genome, Number, Path, walk
 
 MAX_PARAMETERS = 2 * 10**12
+MOST_TRIES = 12  # fixes that are tried out, of all the diagnostics of a genome
+LONGEST_TRIED = 20_000  # characters of a genome whose fixes are tried out
 
 
 @dataclass
@@ -54,9 +56,16 @@ def check(text: str, file: str = "") -> Checked:
     checked = _check(text, file)
     if checked.ok:
         return checked
-    return replace(
-        checked, diagnostics=tuple(_with_verified_fixes(d, checked, text, file) for d in checked.diagnostics)
-    )
+    tries = MOST_TRIES if len(text) <= LONGEST_TRIED else 0
+    diagnostics = []
+    for diagnostic in checked.diagnostics:
+        fixes = list(diagnostic.fixes)
+        if checked.genome is not None:
+            fixes += _legal_values(diagnostic, checked.genome)
+        verified = [replace(fix, verified=_removes(fix, diagnostic, checked, text, file)) for fix in fixes[:tries]]
+        tries -= len(verified)
+        diagnostics.append(replace(diagnostic, fixes=(*verified, *fixes[len(verified) :])))
+    return replace(checked, diagnostics=tuple(diagnostics))
 
 
 def load_program(text: str, file: str = "") -> Program:
@@ -103,19 +112,12 @@ def _check(text: str, file: str) -> Checked:
     return Checked(tuple(diagnostics), program, genome, sorts)
 
 
-def _with_verified_fixes(diagnostic: Diagnostic, checked: Checked, text: str, file: str) -> Diagnostic:
-    """Add the fixes that one can think of, and say of each whether applying it removes the error."""
-    candidates = list(diagnostic.fixes)
-    if checked.genome is not None:
-        candidates += _legal_values(diagnostic, checked.genome)
-    fixes = []
-    for fix in candidates[:4]:
-        again = _check(apply_edits(text, fix.edits), file)
-        same = [d for d in again.diagnostics if (d.code, d.message) == (diagnostic.code, diagnostic.message)]
-        before = [d for d in checked.diagnostics if (d.code, d.message) == (diagnostic.code, diagnostic.message)]
-        verified = len(same) < len(before) and len(again.diagnostics) < len(checked.diagnostics)
-        fixes.append(replace(fix, verified=verified))
-    return replace(diagnostic, fixes=tuple(fixes))
+def _removes(fix: Fix, diagnostic: Diagnostic, checked: Checked, text: str, file: str) -> bool:
+    """Whether a genome with the fix applied no longer has the error, nor (where it parsed) another in its place."""
+    again = _check(apply_edits(text, fix.edits), file).diagnostics
+    before, after = (sum(d.code == diagnostic.code and d.message == diagnostic.message for d in found)
+                     for found in (checked.diagnostics, again))  # fmt: skip
+    return after < before and (diagnostic.phase == "parse" or len(again) < len(checked.diagnostics))
 
 
 def _legal_values(diagnostic: Diagnostic, genome: Genome) -> Iterator[Fix]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix
-from foundry.dsl.lexer import END, Word
+from foundry.dsl.lexer import END, Group, Word
 from foundry.dsl.syntax import Span
 
 # The words that people use for terminals; a group stands for all of its terminals at once.
@@ -42,13 +42,14 @@ def describe(word: Word) -> str:
     """A word as a message shows it."""
     if word.type == END:
         return "the end of the text"
-    text = word.text if len(word.text) <= 30 else word.text[:30] + "…"
-    return "a block" if text.startswith("{…") else f"`{text}`"
+    if isinstance(word, Group):
+        return "a block"
+    return f"`{word.text}`" if len(word.text) <= 30 else f"`{word.text[:30]}…`"
 
 
 def behind(word: Word) -> Span:
     """The empty span behind a word."""
-    last = getattr(word, "closer", word)
+    last = word.closer if isinstance(word, Group) else word
     return Span(last.end, last.end, last.line, last.column + len(last.text), last.source.file)
 
 

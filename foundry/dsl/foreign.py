@@ -87,6 +87,7 @@ _QUOTES = {
     "\N{LEFT SINGLE QUOTATION MARK}": "\N{RIGHT SINGLE QUOTATION MARK}",
 }
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MARK = re.compile(r"@[A-Za-z0-9_]{0,30}")
 # A run of characters that no genome contains; other scripts' letters come as whole words.
 _STRANGE = re.compile(r"[^\x00-\x7f]+|[$`]+")
 
@@ -112,6 +113,9 @@ def foreign_sign(text: str, position: int, span: Span, before: str) -> tuple[Dia
     two, three = text[position : position + 2], text[position : position + 3]
     if character in _QUOTES:
         return _string(text, position, span)
+    if (mark := _MARK.match(text, position)) and not before:
+        sign = mark.group()
+        return _sign(sign, "@foundry", "a genome begins with `@foundry(1);`", span), "@foundry", position + len(sign)
     if (two == "//" and not value_before) or two == "/*":
         return _comment(text, position, span)
     if two == "//":

@@ -61,6 +61,16 @@ class Word:
         return f"<{self.type} {self.text!r} {self.line}:{self.column}>"
 
 
+class Group(Word):
+    """A whole block as one word. It counts as a number, which may stand wherever a block may."""
+
+    __slots__ = ("closer",)
+
+    def __init__(self, opener: Word, closer: Word):
+        super().__init__("NUMBER", "0", opener.start, closer.end, opener.line, opener.column, opener.source)
+        self.closer = closer
+
+
 @dataclass(frozen=True)
 class Remark:
     """A comment: the index of the word that follows it, its line, and its text without `#`."""
@@ -105,6 +115,7 @@ class Lexer:
         shift = 0  # bytes less characters so far
         depth = 0  # of brackets
         python = False  # whether this statement has been found to be Python
+        told = 0  # the line of this statement about which something has been said
         while position < length:
             found = match(text, position)
             kind = found.lastgroup if found else "FOREIGN"
@@ -126,8 +137,9 @@ class Lexer:
                 elif content in KEYWORDS:
                     problem, stands_for = foreign_word(content, word.span)
                     operator = stands_for in ("&", "|", "!")
-                    if operator or not python:
+                    if operator or not (python or told == line):
                         source.report(problem)
+                        told = line
                     python = python or not operator
                     word.type = self.types.get(stands_for, "NUMBER" if stands_for.isdigit() else "NAME")
                     word.text = stands_for or content
@@ -135,7 +147,9 @@ class Lexer:
                 if more := _NUMBER_GOES_ON.match(text, end):
                     end = more.end()
                     word.end = end + shift
-                    source.report(not_a_number(text[position:end], word.span))
+                    if told != line:
+                        source.report(not_a_number(text[position:end], word.span))
+                        told = line
                     word.text = "1"
             elif kind == "FOREIGN":
                 before = words[-1].type if words else ""
@@ -145,15 +159,16 @@ class Lexer:
                 if "\n" in extra:
                     line += extra.count("\n")
                     line_start = position + extra.rindex("\n") + 1
-                if not (python and extra == ":"):
+                if problem.fixes or not (told == line or (python and extra == ":")):
                     source.report(problem)
+                    told = line
                 position = end
                 if not stands_for:
                     continue
                 word.end = end + shift
                 word.type, word.text = self.types.get(stands_for, "NAME"), stands_for
             elif kind == "SEMICOLON":
-                python = False
+                python, told = False, 0
             elif kind in _DEPTH_CHANGE:
                 depth += _DEPTH_CHANGE[kind]
                 if depth > MAX_DEPTH:

@@ -14,6 +14,7 @@ from lark.lexer import PatternStr
 
 from foundry.dsl.builder import Builder
 from foundry.dsl.diagnostics import Diagnostic, GenomeError
+from foundry.dsl.expectation import describe
 from foundry.dsl.lexer import Lexer, Source, Word
 from foundry.dsl.recover import explain, missing_header
 from foundry.dsl.source import blank, refuse, resource
@@ -60,9 +61,12 @@ def _read(source: Source) -> Genome | None:
     known = len(source.problems)
     try:
         return _feed(words)
-    except UnexpectedToken:
+    except UnexpectedToken as error:
         del source.problems[known:]  # the same ones are found again
         explain(words, grammar(), source)
+        if not source.problems:
+            message = f"{describe(error.token)} is out of place"
+            source.report(Diagnostic("F101", message, error.token.span, found=describe(error.token)))
         return None
 
 

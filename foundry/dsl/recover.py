@@ -1,7 +1,7 @@
 """What is wrong with words that do not follow the grammar: every independent mistake, once each.
 
 Brackets are paired first. Then every statement (a definition, a binding, the result of a block) is
-parsed by itself, with the blocks inside it taken for names. A mistake in a statement that is
+parsed by itself, with the blocks inside it taken for single words. A mistake in a statement that is
 already known to be wrong is not reported.
 """
 
@@ -18,21 +18,11 @@ from foundry.dsl.brackets import Pairs, pair
 from foundry.dsl.builder import report_repeats
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
 from foundry.dsl.expectation import Place, describe, missing_semicolon, mistake
-from foundry.dsl.lexer import END, Source, Word
+from foundry.dsl.lexer import END, Group, Source, Word
 from foundry.dsl.syntax import Span
 
 HEADER = "@foundry(1);"
 _HEADER = ("FOUNDRY", "LPAR", "NUMBER", "RPAR", "SEMICOLON")
-
-
-class Group(Word):
-    """A whole block, standing in a statement as if it were a name."""
-
-    __slots__ = ("closer",)
-
-    def __init__(self, opener: Word, closer: Word):
-        super().__init__("NAME", "{…}", opener.start, closer.end, opener.line, opener.column, opener.source)
-        self.closer = closer
 
 
 @dataclass(frozen=True)
@@ -78,7 +68,7 @@ def _header(words: list[Word], source: Source) -> int:
         word = words[index]
         if word.type == expected:
             continue
-        if expected == "SEMICOLON":
+        if expected == "SEMICOLON" and word.type in ("NAME", END):
             source.report(missing_semicolon(words[index - 1], word))
             return index
         message = f"the header is not `{HEADER}`"

@@ -198,7 +198,7 @@ def _underlined(line: _Line, data: bytes, span: Span) -> tuple[str, int, int]:
     if len(prefix) > room // 2:
         prefix = "…" + prefix[len(prefix) - room // 2 :]
     if len(marked) > WINDOW:
-        marked = marked[:WINDOW] + "…"
+        marked, rest = marked[:WINDOW] + "…", ""
     if len(rest) > room // 2:
         rest = rest[: room // 2] + "…"
     return prefix + marked + rest, _width(prefix), max(_width(marked), 1)

@@ -15,7 +15,7 @@ class Rung:
 
 
 RUNGS: tuple[Rung, ...] = (
-    Rung(compute=2.5e11, seconds=5),
-    Rung(compute=8e11, seconds=15),
-    Rung(compute=2.2e12, seconds=40),
+    Rung(compute=4e11, seconds=5),
+    Rung(compute=1.2e12, seconds=15),
+    Rung(compute=3.2e12, seconds=40),
 )

@@ -11,6 +11,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import reduce
 from typing import Any
 
 from foundry.dsl.diagnostics import GenomeError
@@ -19,7 +20,7 @@ from foundry.dsl.parse import parse
 from foundry.dsl.syntax import Definition, Expr, Genome, Name, Tree, put, walk
 from foundry.evals.statistics import NO_DIFFERENCE, Difference, noise, paired_difference, verdict
 from foundry.search import candidates
-from foundry.search.population import CONTROL, Individual
+from foundry.search.population import CONTROL, Individual, better
 from foundry.search.schedule import FINALISTS
 from foundry.search.state import State, Task
 
@@ -53,17 +54,22 @@ def make_plan(state: State, remaining: float) -> Plan | None:
     """A plan for what remains of the budget, in its unit; None where the search gave nothing to confirm."""
     population, last = state.population, len(state.rungs) - 1
     finalists = population.best(population.children())[:FINALISTS]
-    baselines = [i for i in population.individuals.values() if population.is_baseline(i) and not i.failed]
-    ranked = population.best(baselines)
-    if not finalists or not ranked:
+    baseline = best_baseline(state)
+    if not finalists or baseline is None:
         return None
     base = 100 * (state.run["rounds"] + 1)
     rung = last + 1 + state.run["rounds"]
-    baseline = ranked[0]
     again, count, compute = _size(state, finalists, baseline, remaining)
     hashes = tuple(i.genome_hash for i in finalists[:again])
     seeds = tuple(state.other_seed(base + 1 + number) for number in range(count))
     return Plan(rung, hashes, baseline.genome_hash, compute, state.other_seed(base), seeds)
+
+
+def best_baseline(state: State) -> Individual | None:
+    """The best baseline with its learning rate as tuned, each two compared at the highest rung that both reached."""
+    population = state.population
+    scored = [i for i in population.individuals.values() if population.is_baseline(i) and not i.failed and i.top >= 0]
+    return reduce(lambda a, b: b if better(b, a) else a, scored) if scored else None
 
 
 def _size(
@@ -149,13 +155,30 @@ def with_winner(state: State, plan: Plan) -> Plan:
     return replace(plan, winner=winner, control=control)
 
 
+def with_another_seed(state: State, plan: Plan, remaining: float) -> Plan | None:
+    """The plan with one more seed, if all arms fit into what remains of the budget, whatever they have shown.
+
+    Evaluations end early on a machine that has become faster, or where the control is the winner itself.
+    """
+    arms = {plan.winner, plan.baseline, plan.control} - {""}
+    match state.budget.kind:
+        case "evals":
+            fits = len(arms) <= remaining
+        case "flop":
+            fits = len(arms) * plan.compute <= remaining
+        case _:
+            durations = [state.seconds_for(arm, plan.compute) for arm in arms]
+            fits = makespan(durations, state.run["settings"]["workers"]) <= CAREFUL * remaining
+    if not fits or len(plan.seeds) >= MOST:
+        return None
+    return replace(plan, seeds=(*plan.seeds, plan.seeds[-1] + 1))
+
+
 def summary(state: State, plan: Plan | None) -> dict[str, Any]:
     """The result for run.json, from the pairs of evaluations that were finished."""
     if plan is None or not plan.winner:
-        ranked = state.population.best(
-            i for i in state.population.individuals.values() if state.population.is_baseline(i) and not i.failed
-        )
-        baseline = ranked[0].genome_hash if ranked else ""
+        best = best_baseline(state)
+        baseline = best.genome_hash if best else ""
         return {"verdict": NO_DIFFERENCE, "winner": "", "baseline": baseline, "control": "", "difference": None}
     scores = {
         role: {seed: state.test_scores.get((genome_hash, plan.rung, seed)) for seed in plan.seeds}

@@ -106,15 +106,15 @@ def _as_block(expr: Expr) -> Block:
 def _stages(a: list[Expr], b: list[Expr], label: str, subject: str) -> Iterator[str]:
     """Pipelines, stage by stage: the layers that were replaced, inserted, left out."""
     before, after = [format_expr(stage) for stage in a], [format_expr(stage) for stage in b]
-    for tag, i, j, k, l in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        if tag == "replace" and j - i == l - k == 1:
+    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        if tag == "replace" and j - i == m - k == 1:
             yield from _changes(a[i], b[k], label, subject)
         elif tag == "replace":
-            yield _line(label, subject, f"{' >> '.join(before[i:j])} → {' >> '.join(after[k:l])}")
+            yield _line(label, subject, f"{' >> '.join(before[i:j])} → {' >> '.join(after[k:m])}")
         elif tag == "delete":
             yield _line(label, subject, f"without {' >> '.join(before[i:j])}")
         elif tag == "insert":
-            yield _line(label, subject, f"with {' >> '.join(after[k:l])}")
+            yield _line(label, subject, f"with {' >> '.join(after[k:m])}")
 
 
 def _close(a: Binary, b: Binary) -> bool:
@@ -146,7 +146,9 @@ def _arguments(a: Call, b: Call, label: str) -> Iterator[str]:
     for name in [*old_named, *(n for n in new_named if n not in old_named)]:
         place, subject = (label, name) if label else (name, "")
         if name not in new_named:
-            yield _line(place, "", f"{head} without {name} = {_short(old_named[name])}" if label else "left at its default")
+            yield _line(
+                place, "", f"{head} without {name} = {_short(old_named[name])}" if label else "left at its default"
+            )
         elif name not in old_named:
             added = f"{head} with {name} = {_short(new_named[name])}" if label else f"now {_short(new_named[name])}"
             yield _line(place, "", added)
@@ -157,8 +159,8 @@ def _arguments(a: Call, b: Call, label: str) -> Iterator[str]:
 def _bindings(a: Block, b: Block, label: str, subject: str) -> Iterator[str]:
     """Bindings aligned by name: changed, inserted, deleted; then the results."""
     before, after = [x.name for x in a.bindings], [x.name for x in b.bindings]
-    for tag, i, j, k, l in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        olds, news = a.bindings[i:j], b.bindings[k:l]
+    for tag, i, j, k, m in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+        olds, news = a.bindings[i:j], b.bindings[k:m]
         if tag == "equal" or (tag == "replace" and len(olds) == len(news)):
             for old, new in zip(olds, news, strict=True):
                 if old.name != new.name:

@@ -122,12 +122,19 @@ class Evolution:
                 plan = confirm.with_winner(state, plan)
                 state.events.append(f"{state.name(plan.winner)} is the winner on validation text")
                 self._note(plan)
-            self._fill(lambda plan=plan: next(iter(self._open_tasks(plan)), None))  # type: ignore[misc]
-            if not self.workers.running or self._out_of_time():
+            self._fill(lambda plan=plan: next(self._open_tasks(plan), None))  # type: ignore[misc]
+            if plan.winner and self.workers.free and (longer := self._with_another_seed(plan)):
+                plan = longer
+                self._note(plan)
+            elif not self.workers.running or self._out_of_time():
                 break
-            self._wait()
+            else:
+                self._wait()
         self._drop_running()
         return confirm.summary(state, plan if plan.winner else confirm.with_winner(state, plan))
+
+    def _with_another_seed(self, plan: Plan) -> Plan | None:
+        return None if self.stopping else confirm.with_another_seed(self.state, plan, self._left())
 
     def _report(self) -> Result:
         from foundry.search.report import write_report
@@ -243,9 +250,7 @@ class Evolution:
         compute = PROBE * RUNGS[0].compute
         for number in range(self.workers.count):
             seed = self.state.other_seed(number)
-            self.workers.start(
-                Job(f"probe-{number}", text, self.corpus, compute, seed, "validation", PROBE_SECONDS)
-            )
+            self.workers.start(Job(f"probe-{number}", text, self.corpus, compute, seed, "validation", PROBE_SECONDS))
         speeds = []
         while self.workers.running and not self.stopping:
             for finished in self.workers.wait(TICK):
@@ -294,7 +299,8 @@ class Evolution:
 def _plan_from(stored: dict[str, Any] | None) -> Plan | None:
     if stored is None:
         return None
-    return Plan(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return Plan(**fields)
 
 
 # Opening a run ------------------------------------------------------------------------------------------------------

@@ -108,7 +108,7 @@ class Formula:
     def positive(self, depth: int, degree: int = 1, primary: bool = True) -> Expr:
         """A value of at least 0."""
         if depth <= 1:
-            return call(self.draw.choice(("relu", "abs", "softplus")), self.leaf(primary))
+            return call(weighted(self.draw, [(3, "relu"), (1, "abs"), (1, "softplus")]), self.leaf(primary))
         if degree > 1 and self.draw.chance(0.3):
             return op(self.positive(depth - 1, 1, primary), "**", 2)
         if self.draw.chance(0.15):
@@ -146,7 +146,7 @@ def random_activation(draw: Draw, depth: int = 2) -> Expr:
     f = _formula(draw, "x", axes=("channel",) if draw.chance(0.4) else NOTHING_LEARNED)
     x = expr("x")
     shapes: list[tuple[float, Callable[[], Expr]]] = [
-        (2, lambda: op(f.positive(1), "**", 2)),
+        (4, lambda: op(f.positive(1), "**", 2)),
         (3, lambda: op(x, "*", f.unit(depth))),
         (2, lambda: f.positive(depth, 2)),
         (2, lambda: op(op(x, "*", f.unit(depth)), "+", op(f.scale(), "*", op(f.positive(1), "**", 2)))),

@@ -14,7 +14,7 @@ from foundry.dsl.syntax import Call, Definition, Expr, Function, Genome, Name
 from foundry.dsl.types import TensorType, broadcast
 from foundry.search.draw import Draw, drawing, weighted
 from foundry.search.formulas import FORMULAS, RANGES, Formula
-from foundry.search.genes import GENES, gene, head_counts, step
+from foundry.search.genes import GENES, gene, head_counts
 from foundry.search.variation.naming import name_functions
 from foundry.search.variation.trees import Value, applied, block, call, chain, define, fn, list_of, op, rounded
 from foundry.search.variation.vocabulary import SLOT_ROLES, Callee, callees, shipped
@@ -51,8 +51,10 @@ def random_expr(
         return FORMULAS["context"](draw, depth)
     if sort in FORMULAS:
         named = [c for c in callees(shipped(), sort) if ready(c)]
-        if sort == "activation":
-            named = [c for c in named if c.name not in ("identity", "sin", "cos", "abs")]
+        if sort == "activation":  # rather the prelude's, which people found good, than any function that bends
+            bends = [c for c in named if c.name not in ("identity", "sin", "cos", "abs")]
+            origin = "prelude" if draw.chance(0.75) else "primitive"
+            named = [c for c in bends if c.origin == origin]
         if named and draw.chance(0.5):
             return use(draw, draw.choice(named), width)
         return FORMULAS[sort](draw, depth)
@@ -117,30 +119,26 @@ def random_filter(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
         [("blend", call("param", draw.choice((0.5, 0.2, 0.0)), per="channel"))],
         op("x", "+", op("blend", "*", call("shift", "x", by=draw.choice((1, 1, 2))))),
     )
-    return weighted(
-        draw,
-        [
-            (4, call("conv", kernel=kernel)),
-            (1, Name("token_shift")),
-            (1, fn(("x",), op("x", "+", call("conv", "x", kernel=kernel)))),
-            (1, fn(("x",), blend)),
-        ],
-    )
+    options: list[tuple[float, Expr]] = [
+        (4, call("conv", kernel=kernel)),
+        (1, Name("token_shift")),
+        (1, fn(("x",), op("x", "+", call("conv", "x", kernel=kernel)))),
+        (1, fn(("x",), blend)),
+    ]
+    return weighted(draw, options)
 
 
 def random_position(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
     """What queries and keys pass through to know where they are."""
     rope = call("rope", theta=draw.choice((1e4, 1e3, 1e5, 100)))
-    return weighted(
-        draw,
-        [
-            (4, rope),
-            (1, Name("identity")),
-            (1, chain(random_expr(draw, "norm", depth=1), rope)),
-            (1, chain(random_filter(draw), rope)),
-            (0.5, fn(("x",), op(applied(rope, "x"), "*", call("param", 1, per="channel")))),
-        ],
-    )
+    options: list[tuple[float, Expr]] = [
+        (4, rope),
+        (1, Name("identity")),
+        (1, chain(random_expr(draw, "norm", depth=1), rope)),
+        (1, chain(random_filter(draw), rope)),
+        (0.5, fn(("x",), op(applied(rope, "x"), "*", call("param", 1, per="channel")))),
+    ]
+    return weighted(draw, options)
 
 
 def random_attention(draw: Draw, width: int = 64, depth: int = 1, rotary: bool = True) -> Call:
@@ -200,7 +198,7 @@ def _written_channels(draw: Draw, width: int, depth: int) -> Function:
     result: Expr = Name("up")
     if draw.chance(0.4):
         bindings.append(("gate", call("linear", "x", inner)))
-        result = op("up", "*", weighted(draw, [(1, Name("gate")), (1, call("sigmoid", "gate"))]))
+        result = op("up", "*", call("sigmoid", "gate") if draw.chance(0.5) else "gate")
     if draw.chance(0.25):
         result = call(draw.choice(("shift", "conv")), result) if draw.chance(0.5) else call("unitnorm", result)
     return fn(("x",), block(bindings, call("linear", result, call("width", "x"))))
@@ -347,9 +345,7 @@ def _pattern(draw: Draw, layers: int, kinds: int) -> Expr:
         pair = chain(first, second)
         return pair if layers == 2 else op(layers // 2, "*", pair)
     few = draw.integer(1, max(1, layers // 2))
-    parts = [
-        f if n == 1 else op(n, "*", f) for n, f in ((layers - few, first), (few, second))
-    ]
+    parts = [f if n == 1 else op(n, "*", f) for n, f in ((layers - few, first), (few, second))]
     return chain(*(parts if draw.chance(0.7) else reversed(parts)))
 
 

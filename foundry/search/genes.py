@@ -84,7 +84,7 @@ def _place(ladder: Gene, value: float) -> float:
 
 def like(value: float, old: int | float) -> int | float:
     """`value` as a whole number where the old one was."""
-    return int(round(value)) if isinstance(old, int) else value
+    return round(value) if isinstance(old, int) else value
 
 
 def resized(draw: Draw, old: int, multiple: int = 8, low: int = 8, high: int = 4096) -> int | None:

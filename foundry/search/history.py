@@ -87,14 +87,14 @@ def lineage(archive: Archive, genome_hash: str) -> list[Step]:
         here = parents[0] if parents else ""
     known, steps = names(archive), []
     for index, step in enumerate(reversed(line)):
-        row = rows.get(step)
+        born = rows.get(step)
         rung = max(scores[step], default=None)
         steps.append(
             Step(
                 genome_hash=step,
                 name=known.get(step, step[:8]),
-                operator=row["operator"] if row else SEED,
-                other_parents=tuple(known.get(p, p[:8]) for p in row["parent_hashes"][1:]) if row else (),
+                operator=born["operator"] if born else SEED,
+                other_parents=tuple(known.get(p, p[:8]) for p in born["parent_hashes"][1:]) if born else (),
                 rung=rung,
                 bits_per_byte=scores[step][rung] if rung is not None else None,
                 changes=changes(archive, line[len(line) - index], step) if index else (),

@@ -129,27 +129,27 @@ INNER: list[tuple[float, Inner]] = [
 _MUTATIONS: tuple[tuple[str, float, Callable[[Subject, Draw], Genome | None]], ...] = (
     ("number", 3, number),
     ("formula constant", 0.7, formula_constant),
-    ("learning rate", 2, learning_rate),
-    ("swap optimizer", 2, swap_optimizer),
+    ("learning rate", 2.5, learning_rate),
+    ("swap optimizer", 3, swap_optimizer),
     ("optimizer setting", 1, optimizer_setting),
     ("schedule", 1.2, swap_schedule),
     ("context", 0.5, swap_context),
     ("loss", 0.4, swap_loss),
     ("batch or clip", 1, batch_or_clip),
-    ("set argument", 3, set_argument),
+    ("set argument", 4, set_argument),
     ("unset argument", 0.7, unset_argument),
     ("extend argument", 1, extend_argument),
-    ("swap activation", 2, swap_activation),
+    ("swap activation", 4, swap_activation),
     ("swap norm", 0.8, swap_norm),
     ("swap function", 1.2, swap_function),
     ("swap mixer", 1.2, swap_mixer),
     ("swap channel mixer", 0.8, swap_channels),
     ("edit formula", 1, edit_formula),
     ("wrap", 2, wrap),
-    ("unwrap", 0.8, unwrap),
+    ("unwrap", 0.6, unwrap),
     ("replace expression", 0.8, replace_expression),
     ("insert binding", 0.8, insert_binding),
-    ("delete binding", 0.5, delete_binding),
+    ("delete binding", 0.2, delete_binding),
     ("rewire", 0.6, rewire),
     ("parallel", 0.3, parallel),
     ("edit pattern", 1.5, edit_pattern),
@@ -158,7 +158,7 @@ _MUTATIONS: tuple[tuple[str, float, Callable[[Subject, Draw], Genome | None]], .
 )
 
 
-def _doc(function: Callable) -> str:  # type: ignore[type-arg]
+def _doc(function: Callable[..., Genome | None]) -> str:
     inner = function.func if isinstance(function, partial) else function
     return (inner.__doc__ or "").strip().splitlines()[0]
 

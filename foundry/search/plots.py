@@ -124,6 +124,8 @@ def _scatter_panel(ax: Axes, panel: Panel, top: int, titles: list[str]) -> None:
     costs = [p.x for p in panel.points]
     if min(costs) > 0 and max(costs) > 20 * min(costs):
         ax.set_xscale("log")
+    else:
+        ax.locator_params(axis="x", nbins=4)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compact(value)))
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_xlabel(panel.label)

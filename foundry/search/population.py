@@ -95,9 +95,7 @@ class Population:
     def children(self) -> list[Individual]:
         """What the search made, in order of birth: no baselines, no controls, nothing that failed."""
         return [
-            i
-            for i in self.individuals.values()
-            if not i.failed and i.operator != CONTROL and not self.is_baseline(i)
+            i for i in self.individuals.values() if not i.failed and i.operator != CONTROL and not self.is_baseline(i)
         ]
 
     def best(self, individuals: Iterable[Individual], rung: int | None = None) -> list[Individual]:

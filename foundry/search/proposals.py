@@ -74,9 +74,9 @@ def _draw(kind: str, texts: list[str], rng: random.Random, weights: dict[str, fl
     if kind == "crossover":
         if texts[0] == texts[1]:
             raise Barren("one genome twice")
-        child = crossover(*texts, rng)
+        child = crossover(texts[0], texts[1], rng)
     else:
-        child = mutate(*texts, rng, weights)
+        child = mutate(texts[0], rng, weights)
     return child.text, child.operator, child.description
 
 

@@ -127,9 +127,9 @@ def _curves(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
     figures = []
     if result.get("winner") and "rung" in result:
         labels = {result[role]: names.get(result[role], role) for role in verdict.ROLES if result.get(role)}
-        labels[result["winner"]] = "winner"
         if result.get("control"):
             labels[result["control"]] = "its recipe alone"
+        labels[result["winner"]] = "winner"  # last: the control is the winner itself where only the recipe changed
         figures.append(("In confirmation", _curves_of(rows, result["rung"], labels, result["winner"])))
     firsts = {genome_hash: name for name, genome_hash in run["baselines"].items()}
     best = _best(run)

@@ -16,7 +16,7 @@ from foundry.evals.rungs import RUNGS
 from foundry.evals.statistics import noise
 from foundry.search import candidates
 from foundry.search.budget import Budget
-from foundry.search.population import TUNE, Individual
+from foundry.search.population import SEED, TUNE, Individual
 from foundry.search.proposals import Proposal, propose
 from foundry.search.state import State, Task
 from foundry.search.tune import STEP, learning_rate, next_factor, scale_learning_rate
@@ -207,8 +207,9 @@ class Schedule:
         tuning = [task for task in state.tasks.values() if task.purpose == "tune"]
         if len(tuning) >= max(1, self.workers // 2):
             return False
-        spent = sum(state.rungs[1] for i in state.population.individuals.values() if (1, state.search_seed(1)) in i.tried
-                    and (i.operator == TUNE or state.population.is_baseline(i)))  # fmt: skip
+        tried = (1, state.search_seed(1))
+        rates = [i for i in state.population.individuals.values() if i.operator in (SEED, TUNE) and tried in i.tried]
+        spent = len(rates) * state.rungs[1]
         return spent <= TUNING_SHARE * state.compute or not self._may_propose()
 
     def _tuning(self) -> Iterator[Task]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from foundry.dsl.format import format_genome
 from foundry.dsl.parse import parse
 from foundry.dsl.registry import OPTIMIZERS, Arg
-from foundry.dsl.syntax import Argument, Binary, Call, Definition, Expr, Genome, Name, Number, at, put, walk
+from foundry.dsl.syntax import Argument, Binary, Call, Definition, Expr, Genome, Name, Number, put, walk
 
 RANGE = (0.2, 10.0)  # factors on a baseline's own learning rate
 FIRST = (1.0, 3.0)  # tried before Optuna is asked
@@ -28,7 +28,7 @@ def scale_learning_rate(text: str, factor: float) -> str:
     found = False
     for path, node in list(walk(genome)):
         if isinstance(node, Call) and isinstance(node.function, Name) and node.function.id in OPTIMIZERS:
-            genome = put(genome, path, _scaled(at(genome, path), OPTIMIZERS[node.function.id], factor))
+            genome = put(genome, path, _scaled(node, OPTIMIZERS[node.function.id], factor))
             found = True
     return format_genome(genome if found else _with_optimizer(genome, factor))
 

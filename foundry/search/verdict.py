@@ -15,7 +15,7 @@ from foundry.search.tune import learning_rate
 ROLES = {
     "winner": "winner",
     "baseline": "best tuned baseline",
-    "control": "that baseline's architecture, the winner's recipe",
+    "control": "baseline with the winner's recipe",
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import resource
 import signal
@@ -188,6 +189,7 @@ class Workers:
 def _start_server() -> None:
     """Start the fork server where this process finds its modules, and deaf to Ctrl-C: the server and all that
     it forks inherit a blocked SIGINT, which is the main process's affair."""
+    multiprocessing.resource_tracker.ensure_running()  # on its first start this unblocks SIGINT
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)

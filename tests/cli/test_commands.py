@@ -1,5 +1,7 @@
 """The command line as people and agents meet it: real processes, exit codes, what goes where."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -11,20 +13,36 @@ from pathlib import Path
 
 import pytest
 
+from foundry.cli.main import main
+
 GOOD = """@foundry(1);
 
-model = embed(vocab = 256, width = 64) >> 2 * (fn(x) => x + mlp(rmsnorm(x), hidden = 128)) >> unembed(tied = 1);
+layer(x) = x + mlp(rmsnorm(x), hidden = 128);
+model = embed(vocab = 256, width = 64) >> 2 * layer >> unembed(tied = 1);
 """
 
 
-def foundry(*arguments, text=None, cwd=None, **options):
-    """Run a command; `text` (str or bytes) is its standard input."""
+def process(*arguments, text="", cwd=None):
+    """Run a command as a process; `text` (str or bytes) is its standard input."""
     data = text.encode() if isinstance(text, str) else text
     command = [sys.executable, "-m", "foundry", *map(str, arguments)]
-    done = subprocess.run(command, input=data or b"", capture_output=True, cwd=cwd, timeout=120, **options)
+    done = subprocess.run(command, input=data, capture_output=True, cwd=cwd, timeout=120)
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     assert "Traceback" not in done.stderr
     return done
+
+
+def foundry(*arguments, text=""):
+    """The same inside this process, which is quicker."""
+    data = text.encode() if isinstance(text, str) else text
+    out, errors = io.StringIO(), io.StringIO()
+    before, sys.stdin = sys.stdin, io.TextIOWrapper(io.BytesIO(data))
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
+            code = main([str(argument) for argument in arguments])
+    finally:
+        sys.stdin = before
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), errors.getvalue())
 
 
 def one_line(done):
@@ -38,7 +56,7 @@ def one_line(done):
 
 def test_a_clean_genome_is_ok_by_path_by_name_and_from_standard_input(tmp_path):
     (tmp_path / "a.genome").write_text(GOOD)
-    done = foundry("check", tmp_path / "a.genome", "llama", "-", text=GOOD)
+    done = process("check", tmp_path / "a.genome", "llama", "-", text=GOOD)
     assert (done.returncode, done.stderr) == (0, "")
     assert [line.rsplit(": ", 1)[1] for line in done.stdout.splitlines()] == ["ok"] * 3
 
@@ -49,12 +67,12 @@ def test_json_of_a_clean_genome():
 
 
 def test_json_of_an_error_has_place_remedy_and_a_fix_that_was_tried():
-    done = foundry("check", "--json", "-", text=GOOD.replace("rmsnorm", "rmsnrm"))
+    done = process("check", "--json", "-", text=GOOD.replace("rmsnorm", "rmsnrm"))
     assert done.returncode == 1
     report = json.loads(done.stdout)
     (found,) = report["diagnostics"]
     assert report["ok"] is False and found["code"] == "F201" and found["severity"] == "error"
-    assert (found["span"]["line"], found["span"]["column"]) == (3, GOOD.splitlines()[2].index("rmsnorm") + 1)
+    assert (found["span"]["line"], found["span"]["column"]) == (3, len("layer(x) = x + mlp(") + 1)
     assert "rmsnorm" in found["help"]
     assert any(fix["verified"] and fix["edits"][0]["text"] == "rmsnorm" for fix in found["fixes"])
 
@@ -79,7 +97,7 @@ BAD = {
     "shapes that clash": ("@foundry(1);\n" + LAYER.format(width=64, body="(fn(x) => x + linear(x, 32))"), "F301"),
     "heads that do not divide": ("@foundry(1);\n" + LAYER.format(width=64, body="attention(heads = 7)"), "F302"),
     "recursion": ("@foundry(1);\nf(x) = f(x);\n" + LAYER.format(width=64, body="f"), "F204"),
-    "too many parameters": ("@foundry(1);\n" + LAYER.format(width=65536, body="9999 * mlp(hidden = 16777216)"), "F401"),
+    "too many parameters": ("@foundry(1);\n" + LAYER.format(width=65536, body="1000 * mlp(hidden = 16777216)"), "F401"),
 }
 
 
@@ -87,7 +105,7 @@ BAD = {
 def test_bad_genomes_get_a_clear_error_with_its_place_and_exit_1(name):
     text, code = BAD[name]
     began = time.monotonic()
-    done = foundry("check", "-", text=text)
+    done = process("check", "-", text=text)
     assert time.monotonic() - began < 20
     assert done.returncode == 1 and done.stderr == ""
     assert f"error[{code}]" in done.stdout and re.search(r"--> (-|<stdin>):\d+:\d+", done.stdout)
@@ -141,11 +159,21 @@ def test_check_is_quick_because_it_imports_nothing_heavy():
         (["evolve", "--resume", ".", "--budget", "10min"], "leave out --budget"),
     ],
 )
-def test_misuse_is_one_line_and_exit_2(arguments, words, tmp_path):
-    done = foundry(*arguments, cwd=tmp_path)
+def test_misuse_is_one_line_and_exit_2(arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = foundry(*arguments)
     assert done.returncode == 2 and done.stdout == ""
     assert words in one_line(done)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_misuse_of_a_process_is_one_line_and_exit_2(tmp_path):
+    done = process("evolve", "--budget", "3s", cwd=tmp_path)
+    assert (
+        done.returncode == 2
+        and one_line(done).startswith("foundry: budget '3s' is too short")
+        and list(tmp_path.iterdir()) == []
+    )
 
 
 @pytest.mark.parametrize("verb", ["report", "top"])
@@ -155,19 +183,13 @@ def test_a_folder_that_is_no_run_is_refused(verb, tmp_path):
     assert foundry(verb, tmp_path / "nowhere").returncode == 1
 
 
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda folder: folder / "missing.txt", "missing.txt"),
-        (lambda folder: (folder / "empty.txt").write_bytes(b"") or folder / "empty.txt", "empty.txt"),
-        (lambda folder: (folder / "short.txt").write_bytes(b"a few words") or folder / "short.txt", "short.txt"),
-    ],
-    ids=["missing", "empty", "too small"],
-)
-def test_a_bad_corpus_is_one_line_and_leaves_no_run_folder(make, words, tmp_path):
-    data, out = make(tmp_path), tmp_path / "run"
+@pytest.mark.parametrize("content", [None, b"", b"a few words"], ids=["missing", "empty", "too small"])
+def test_a_bad_corpus_is_one_line_and_leaves_no_run_folder(content, tmp_path):
+    data, out = tmp_path / "words.txt", tmp_path / "run"
+    if content is not None:
+        data.write_bytes(content)
     done = foundry("evolve", "--budget", "10min", "--data", data, "--out", out)
-    assert done.returncode == 1 and words in one_line(done)
+    assert done.returncode == 1 and "words.txt" in one_line(done)
     assert not out.exists()
 
 
@@ -287,8 +309,8 @@ EXAMPLES = [
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_examples_of_the_help_do_what_they_say(example, tmp_path):
-    helps = " ".join(" ".join(foundry(verb, "--help").stdout.split()) for verb in {example.split()[1]})
-    assert example.replace(" < ", " < ") in helps
+    helps = " ".join(foundry(example.split()[1], "--help").stdout.split())
+    assert example in helps
     (tmp_path / "genomes").mkdir()
     for name in ("genomes/llama.genome", "candidate.genome", "mine.genome"):
         (tmp_path / name).write_text(GOOD)
@@ -303,14 +325,14 @@ def test_a_reader_that_goes_away_is_no_error_message():
     assert done.stdout.startswith("#") and done.stderr == ""
 
 
-def test_ctrl_c_ends_with_130_and_one_line():
+def test_ctrl_c_ends_with_130_and_no_traceback():
     process = subprocess.Popen(
         [sys.executable, "-m", "foundry", "check", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     time.sleep(2)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130 and errors == "foundry: interrupted\n"
+    assert process.returncode == 130 and errors == ""
 
 
 def test_an_unreadable_file_is_named(tmp_path):

@@ -2,14 +2,12 @@
 
 from pathlib import Path
 
-
 import torch
 import transformers
 
 from foundry.compiler.emit import emit
 from foundry.compiler.load import load
 from foundry.dsl.check import load_program
-
 
 torch.set_num_threads(1)
 
@@ -64,7 +62,11 @@ def test_gpt2():
             fused = theirs[f"{block}.attn.c_attn.{part}"].split(width, -1)  # [q; k; v], and transposed
             for name, value in zip("qkv", fused, strict=True):
                 weights[f"{ours}.attention.{name}.{part}"] = value.t()
-            for name, peer_name in (("attention.out", "attn.c_proj"), ("mlp.up", "mlp.c_fc"), ("mlp.down", "mlp.c_proj")):
+            for name, peer_name in (
+                ("attention.out", "attn.c_proj"),
+                ("mlp.up", "mlp.c_fc"),
+                ("mlp.down", "mlp.c_proj"),
+            ):
                 weights[f"{ours}.{name}.{part}"] = theirs[f"{block}.{peer_name}.{part}"].t()
             for norm in (1, 2):
                 weights[f"{ours}.layernorm_{norm}.{part}"] = theirs[f"{block}.ln_{norm}.{part}"]

@@ -209,8 +209,28 @@ def test_the_decoder_keeps_what_the_model_says(mixer):
     module = load(emit(program))
     model, past = module.Model(), module.Past()
     with torch.no_grad():
-        model(torch.zeros(1, context, dtype=torch.long), past)
+        for tokens in (context - 1, 1):
+            model(torch.zeros(1, tokens, dtype=torch.long), past)
     tensors = [t for slot in past.slots for kept in slot.values() for t in (kept if isinstance(kept, list) else [kept])]
     held = 4 * sum(t.numel() for t in tensors)
     found = cost(program, context)
     assert held == found.cache_bytes_per_token * context + found.cache_bytes_fixed
+
+
+@pytest.mark.parametrize(
+    ("curriculum", "context"),
+    [
+        ("fn(t) => where(t < 0.5, 32, 96)", 96),
+        ("fn(t) => 64 * (1 + t)", 128),
+        ("fn(t) => -5", 1),
+        ("fn(t) => 64 / (1 - t)", 128),  # no value at the end: the default
+        ("fn(t) => (0.5 - t) ** 0.5", 128),
+    ],
+)
+def test_the_figures_hold_for_the_context_at_the_end_of_training(curriculum, context):
+    text = SMALL.replace("MIXER", "attention(x, heads = 4)").replace("fn(t) => 64", curriculum)
+    assert cost(load_program(text)).context == context
+
+
+def test_tables_of_positions_bound_the_context():
+    assert cost(load_program(GPT2.replace("fn(t) => 1024", "fn(t) => 4096"))).context == 1024

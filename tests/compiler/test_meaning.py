@@ -154,47 +154,104 @@ LAYERS = {
     "booleans": "layer(x) = { up = x > 0; down = !up; x + (up & (x < 1)) - 0.5 * (down | (x == 1)) - (up + down) };",
     "whole numbers": "layer(x) = { p = position(x); x + 0.1 * (remainder(p, 3) == 1) + 2 ** -p - max(p, 2) * 0.01 };",
     "choices": "layer(x) = x + where(x > 0, 1, 0) * where(position(x) < 4, x, 0.5) + min(x, 0.3) + max(x, x ** 2);",
-    "functions": "layer(x) = x + sin(x) * cos(x) + floor(3 * x) * 0.1 + erf(abs(x)) + softplus(x) + tanh(exp(-x * x));",
+    "functions": """
+layer(x) = x + sin(x) * cos(x) + floor(3 * x) * 0.1 + erf(abs(x)) + softplus(x) + tanh(exp(-x * x));
+""",
     "powers": "layer(x) = x + (-x) ** 2 - x ** 2 - -x + 2 ** -x ** 2 + (x - (x - 1)) / (x * x / (1 + x * x) + 1);",
     "reductions": "layer(x) = x - mean(x) + 0.1 * (max(x) - min(x)) + logsumexp(x) * 0.01 + rsqrt(sum(x * x) + 1);",
-    "norms": "layer(x) = unitnorm(layernorm(x)) + rmsnorm(x, eps = 1e-3) + swish(x) + gelu(x) + gelu_tanh(x) + relu2(x);",
-    "own norm": "l1(x) = { g = param(1, per = channel); g * x / (mean(abs(x)) + 1e-6) };\nlayer(x) = x + mlp(l1(x));",
-    "one plus weight": "norm(x) = { w = param(0, per = channel); (1 + w) * x * rsqrt(mean(x ** 2) + 1e-5) };\nlayer(x) = x + norm(x);",
+    "norms": """
+layer(x) = unitnorm(layernorm(x)) + rmsnorm(x, eps = 1e-3) + swish(x) + gelu(x) + gelu_tanh(x) + relu2(x);
+""",
+    "own norm": """
+l1(x) = { g = param(1, per = channel); g * x / (mean(abs(x)) + 1e-6) };
+layer(x) = x + mlp(l1(x));
+""",
+    "one plus weight": """
+norm(x) = { w = param(0, per = channel); (1 + w) * x * rsqrt(mean(x ** 2) + 1e-5) };
+layer(x) = x + norm(x);
+""",
     "norm in heads": "layer(x) = x + attention(x, heads = 4, norm = rmsnorm, pos = rope);",
-    "values per head": "layer(x) = { y = split_heads(x, 4); y2 = heads(y); x + merge_heads(y2) };\n"
-    "heads(y) = { g = param(0.3, per = [head, channel]); b = param(0.1, per = head); y * sigmoid(g) + b * position(y) };",
-    "slices": "layer(x) = concat(slice(x, 0, 8) * 2, slice(x, 8, 32)) + 0.1 * concat(slice(x, 30, 32), slice(x, 0, 30));",
-    "partial rotary": "part(x) = concat(rope(slice(x, 0, 4)), slice(x, 4, 8));\nlayer(x) = x + attention(x, heads = 4, pos = part);",
-    "data dependent angle": "turn(x) = rotate(x, mean(x) * 3);\nlayer(x) = x + attention(x, heads = 4, pos = turn);",
-    "alibi and window": "layer(x) = x + attention(x, heads = 4, kv_heads = 2, score = alibi, mask = window(size = 6));",
+    "values per head": """
+layer(x) = { y = split_heads(x, 4); y2 = heads(y); x + merge_heads(y2) };
+heads(y) = {
+  g = param(0.3, per = [head, channel]);
+  b = param(0.1, per = head);
+  y * sigmoid(g) + b * position(y)
+};
+""",
+    "slices": """
+layer(x) = concat(slice(x, 0, 8) * 2, slice(x, 8, 32)) + 0.1 * concat(slice(x, 30, 32), slice(x, 0, 30));
+""",
+    "partial rotary": """
+part(x) = concat(rope(slice(x, 0, 4)), slice(x, 4, 8));
+layer(x) = x + attention(x, heads = 4, pos = part);
+""",
+    "data dependent angle": """
+turn(x) = rotate(x, mean(x) * 3);
+layer(x) = x + attention(x, heads = 4, pos = turn);
+""",
+    "alibi and window": """
+layer(x) = x + attention(x, heads = 4, kv_heads = 2, score = alibi, mask = window(size = 6));
+""",
     "soft cap": "layer(x) = x + attention(x, heads = 4, score = softcap(cap = 2), mask = dilated);",
     "log distance": "layer(x) = x + attention(x, heads = 4, score = log_distance, mask = fn(i, j) => i - j != 1);",
-    "odd score": "layer(x) = x + attention(x, heads = 4, score = fn(s, h, i, j) => where(h < 2, s, s * s) / (1 + i - j));",
+    "odd score": """
+layer(x) = x + attention(x, heads = 4, score = fn(s, h, i, j) => where(h < 2, s, s * s) / (1 + i - j));
+""",
     "nothing seen": "layer(x) = x + attention(x, heads = 4, mask = fn(i, j) => j < i);",
-    "several sizes": "layer(x) = { a = mlp(x, hidden = 24); b = mlp(x, hidden = 40); x + a * b + mlp(x, hidden = 24, act = silu) };",
-    "constants in loops": "rot(x, theta) = attention(x, heads = 4, pos = rope(theta = theta));\n"
-    "layer(x) = { x = x + rot(x, theta = 10); x + rot(x, theta = 1e4) };",
+    "several sizes": """
+layer(x) = { a = mlp(x, hidden = 24); b = mlp(x, hidden = 40); x + a * b + mlp(x, hidden = 24, act = silu) };
+""",
+    "constants in loops": """
+rot(x, theta) = attention(x, heads = 4, pos = rope(theta = theta));
+layer(x) = { x = x + rot(x, theta = 10); x + rot(x, theta = 1e4) };
+""",
     "captured": "layer(x) = { keep = rmsnorm(x); y = x >> 3 * (fn(z) => z + linear(keep * z, 32)); y + keep };",
     "start kept": "layer(x) = { y = x >> 2 * (fn(x) => x * 0.5 + linear(x, 32)); x + y };",
     "shared": "layer(x) = { f = share(mlp(hidden = 40)); g = mlp(hidden = 40); x + f(x) + f(f(x)) + g(x) };",
-    "loop": "block(x) = x + mlp(x, hidden = 16);\nlayer(x) = x >> share(3 * block) >> 2 * block;",
+    "loop": """
+block(x) = x + mlp(x, hidden = 16);
+layer(x) = x >> share(3 * block) >> 2 * block;
+""",
     "hybrid": "layer(x) = x + recurrence(token_shift(x)) + gated_conv(x, kernel = 5);",
-    "scan decays": "layer(x) = { a = sigmoid(param(1, per = channel)); x + scan(a, x) - scan(0.5, x) + scan(sigmoid(position(x)), x) };",
-    "python words": "print(x) = { nn = x * 2; math = nn + 1; self = math * 0.5; F = self - 1; torch = F; past = torch + x; past };\n"
-    "layer(x) = { forward = mlp(x, hidden = 8); parameters = linear(forward, 32); train = parameters + forward; print(train) };",
-    "functions as names": "split(x) = x * 2;\nlayer(x) = { split = split(x); attend = linear(split, 32); attend + x };",
-}  # fmt: skip
+    "scan decays": """
+layer(x) = {
+  a = sigmoid(param(1, per = channel));
+  x + scan(a, x) - scan(0.5, x) + scan(sigmoid(position(x)), x)
+};
+""",
+    "python words": """
+print(x) = { nn = x * 2; math = nn + 1; self = math * 0.5; F = self - 1; torch = F; past = torch + x; past };
+layer(x) = {
+  forward = mlp(x, hidden = 8);
+  parameters = linear(forward, 32);
+  train = parameters + forward;
+  print(train)
+};
+""",
+    "functions as names": """
+split(x) = x * 2;
+layer(x) = { split = split(x); attend = linear(split, 32); attend + x };
+""",
+}
 GENOMES = {name: HEADER + layer + "\n" + MODEL for name, layer in LAYERS.items()}
-GENOMES["untied"] = HEADER + "model = embed(vocab = 61, width = 16) >> linear(out = 24, bias = 1) >> unembed(vocab = 61);"
-GENOMES["embedding used twice"] = (
-    HEADER + "model(tokens) = { e = embed(tokens, vocab = 61, width = 32); p = embed(position(tokens), vocab = 40, width = 32);"
-    " h = e + p >> 2 * (fn(x) => x + e + mlp(x)); unembed(h + linear(p + e, 32), tied = 1) };"
+GENOMES["untied"] = (
+    HEADER + "model = embed(vocab = 61, width = 16) >> linear(out = 24, bias = 1) >> unembed(vocab = 61);"
 )
-GENOMES["many numbers"] = HEADER + (
-    "layer(x, hidden, cap) = x + mlp(x, hidden = hidden) + attention(x, heads = 2, score = fn(s) => cap * tanh(s / cap));"
-    "model = embed(vocab = 61, width = 32) >> layer(hidden = 8, cap = 3) >> layer(hidden = 12, cap = 5)"
-    " >> linear(out = 24) >> layer(hidden = 8, cap = 5) >> unembed(vocab = 61);"
-)
+GENOMES["embedding used twice"] = """@foundry(1);
+model(tokens) = {
+  e = embed(tokens, vocab = 61, width = 32);
+  p = embed(position(tokens), vocab = 40, width = 32);
+  h = e + p >> 2 * (fn(x) => x + e + mlp(x));
+  unembed(h + linear(p + e, 32), tied = 1)
+};
+"""
+GENOMES["many numbers"] = """@foundry(1);
+capped(x, cap) = attention(x, heads = 2, score = fn(s) => cap * tanh(s / cap));
+layer(x, hidden, cap) = x + mlp(x, hidden = hidden) + capped(x, cap = cap);
+model = embed(vocab = 61, width = 32) >> layer(hidden = 8, cap = 3) >> layer(hidden = 12, cap = 5)
+  >> linear(out = 24) >> layer(hidden = 8, cap = 5) >> unembed(vocab = 61);
+"""
 GENOMES |= {p.stem: p.read_text() for p in sorted(Path(__file__).parents[2].joinpath("genomes").glob("*.genome"))}
 
 
@@ -233,14 +290,14 @@ def test_the_file_computes_what_the_program_means(name, monkeypatch):
         logits = model(tokens)
         interpreter = Interpreter(made)
         expected = interpreter.run(program.model, [five(tokens)])
-        torch.testing.assert_close(logits, expected[:, 0, :, 0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(logits, expected[:, 0, :, 0], rtol=1e-4, atol=1e-4)
         assert next(interpreter.parameters, None) is None  # every parameter has its place
         loss = module.loss(logits, y)
         assert loss.shape == (2, 11, 1)
         values = {"logits": expected, "y": five(y)}
         unit = program.recipe.loss
         expected = interpreter.run(unit, [values[i.attrs["name"]] for i in unit.inputs])
-        torch.testing.assert_close(loss, expected[:, 0, :, 0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(loss, expected[:, 0, :, 0], rtol=1e-4, atol=1e-4)
     for t in (0.0, 0.01, 0.3, 1.0):
         for unit, function in ((program.recipe.schedule, module.schedule), (program.recipe.context, module.context)):
             expected = Interpreter([]).run(unit, [torch.tensor(t).double()] * len(unit.inputs))

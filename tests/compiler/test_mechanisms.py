@@ -34,9 +34,7 @@ def by_hand(q, k, v, score=lambda s, h, i, j: s, mask=lambda h, i, j: True):
             group = h // (q.size(1) // k.size(1))
             for i in range(q.size(2)):
                 seen = [j for j in range(i + 1) if mask(h, i, j)]
-                logits = [
-                    score(float(q[b, h, i] @ k[b, group, j]) / math.sqrt(q.size(-1)), h, i, j) for j in seen
-                ]
+                logits = [score(float(q[b, h, i] @ k[b, group, j]) / math.sqrt(q.size(-1)), h, i, j) for j in seen]
                 if seen:
                     weights = torch.softmax(torch.tensor(logits, dtype=q.dtype), 0)
                     out[b, h, i] = sum(w * v[b, group, j] for w, j in zip(weights, seen, strict=True))
@@ -63,9 +61,7 @@ def test_a_bias_is_added_to_the_logits():
 def test_any_score_and_mask():
     q, k, v = qkv()
     expected = by_hand(q, k, v, lambda s, h, i, j: 2 * math.tanh(s / 2), lambda h, i, j: (i - j) % 2 == 0)
-    found = attend_score(
-        q, k, v, score=lambda s, h, i, j: 2 * torch.tanh(s / 2), mask=lambda h, i, j: (i - j) % 2 == 0
-    )
+    found = attend_score(q, k, v, score=lambda s, h, i, j: 2 * torch.tanh(s / 2), mask=lambda h, i, j: (i - j) % 2 == 0)
     torch.testing.assert_close(found, expected)
 
 
@@ -159,9 +155,7 @@ def test_conv_has_the_right_gradient():
     for shape in ((2, 5, 4), (2, 2, 5, 2)):
         x = torch.randn(*shape, dtype=torch.float64, requires_grad=True)
         weight = conv.weight.detach().clone().requires_grad_()
-        assert torch.autograd.gradcheck(
-            lambda x, w: torch.func.functional_call(conv, {"weight": w}, (x,)), (x, weight)
-        )
+        assert torch.autograd.gradcheck(lambda x, w: torch.func.functional_call(conv, {"weight": w}, (x,)), (x, weight))
 
 
 def test_shift_moves_values_later():

@@ -6,6 +6,8 @@ import ast
 import logging
 import sys
 import time
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +46,7 @@ model = embed(vocab = 256, width = 128) >> 6 * layer >> rmsnorm >> (fn(z) => 30 
 """
 
 
-def expr(text: str):
+def expr(text: str) -> Any:
     """The tree of one expression."""
     return parse(f"{HEADER}a = {text};").definitions[0].value
 
@@ -128,7 +130,7 @@ def test_a_number_with_a_point_or_an_exponent_is_a_float(text, value, kind):
 PYTHON_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.RShift: ">>"}
 
 
-def from_python(node: ast.expr):
+def from_python(node: ast.expr) -> Any:
     """Python's tree of an arithmetic expression as ours: the two languages agree about these operators."""
     match node:
         case ast.BinOp():
@@ -236,7 +238,8 @@ a = { # at a's brace
 # the end
 # of all"""
     )
-    f, a = genome.definitions
+    f: Any = genome.definitions[0]
+    a = genome.definitions[1]
     assert genome.comments == ("before", "behind the header")
     assert f.comments == ("above f", "", "second paragraph", "at the brace", "behind f")
     assert f.value.bindings[0].comments == ("above y", "inside y", "behind y")
@@ -272,9 +275,9 @@ def test_comments_and_spans_take_no_part_in_equality():
     ids=lambda value: repr(value[:30]) if len(value) > 4 or not value.startswith("F") else value,
 )  # fmt: skip
 def test_a_hopeless_text_gets_one_error_at_once(text, code):
-    begin = time.perf_counter()
+    begin = time.process_time()
     found = errors(text)
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 1
     assert [problem.code for problem in found] == [code]
     assert len(found[0].message) < 120
     assert found[0].help
@@ -294,7 +297,8 @@ def test_parsing_does_not_recurse():
     limit = sys.getrecursionlimit()
     nested = "[" * (MAX_DEPTH - 1) + "x" + "]" * (MAX_DEPTH - 1)
     grammar()
-    depth, frame = 0, sys._getframe()
+    depth = 0
+    frame: FrameType | None = sys._getframe()
     while frame:
         depth, frame = depth + 1, frame.f_back
     sys.setrecursionlimit(depth + 40)
@@ -326,6 +330,8 @@ MISTAKES: list[tuple[str, list[tuple[str, str, str]]]] = [
     ("a = 1 < 2 < 3;", [("F101", "2:11", "expected `;` or an operator, found `<`")]),
     ("a = x >> fn(y) => y;", [("F101", "2:10", "expected an expression, found `fn`")]),
     ("f(x) { x };", [("F101", "2:6", "expected `=`, found a block")]),
+    ("{ x } = 1;\n{ y } = 2;", [("F101", "2:1", "expected a definition, found a block"),
+                                ("F101", "3:1", "expected a definition, found a block")]),
     ("1 + 2;", [("F101", "2:1", "expected a definition, found `1`")]),
     ("a = 1;\n@foundry(1);", [("F101", "3:1", "expected a definition, found `@foundry`")]),
     ("fn = 1;", [("F207", "2:1", "`fn` is a word of the language")]),
@@ -427,7 +433,7 @@ def test_offsets_count_bytes_and_columns_count_characters():
 
 
 def test_a_block_may_bind_a_name_again():
-    assert len(parse(HEADER + "f(x) = { x = g(x); x = h(x); x };").definitions[0].value.bindings) == 2
+    assert [binding.name for binding in expr("{ x = g(x); x = h(x); x }").bindings] == ["x", "x"]
 
 
 # Any text
@@ -443,6 +449,19 @@ def test_any_text_parses_or_has_located_errors(text):
         size = len(text.encode("utf-8", "surrogatepass"))
         for problem in error.diagnostics:
             assert 0 <= problem.span.start <= problem.span.end <= size
+
+
+WORDS = [*"=,;(){}[]<>+-*/!", "**", "=>", ">>", "fn", "x", "y", "1", "\n", HEADER]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(WORDS), max_size=14))
+def test_any_words_parse_or_have_an_error_that_explains_them(words):
+    try:
+        parse(HEADER + " ".join(words))
+    except GenomeError as error:
+        assert error.diagnostics
+        assert not any("out of place" in problem.message for problem in error.diagnostics)
 
 
 @settings(max_examples=100, deadline=None)

@@ -27,7 +27,7 @@ def corpus():
 
 @pytest.fixture(scope="session")
 def scored(corpus):
-    return evaluate(TINY, corpus, compute=8e9, seed=1)
+    return evaluate(TINY, corpus, compute=1.5e10, seed=1)
 
 
 def train_module(module, corpus, compute=256.0 * 20, split="validation"):
@@ -41,7 +41,7 @@ def test_a_genome_gets_a_score_between_guessing_and_the_implausible(scored):
     assert 2 < scored.bits_per_byte < 7
     assert scored.steps >= 8
     assert scored.tokens == scored.steps * 256
-    assert scored.compute == pytest.approx(8e9, rel=0.5 / scored.steps)
+    assert scored.compute == pytest.approx(1.5e10, rel=0.5 / scored.steps)
     assert 8 <= len(scored.train_curve) <= 20
     assert scored.train_curve[0][1] > scored.train_curve[-1][1]
 
@@ -56,25 +56,25 @@ def test_sizes_are_those_of_arithmetic_by_hand(scored):
 
 def test_resources_are_reported(scored):
     assert 0.05 < scored.cpu_s < 60
-    assert 50e6 < scored.peak_rss < 8e9
+    assert 50e6 < scored.peak_rss < 1.5e10
 
 
 def test_equal_arguments_give_an_equal_score_to_the_bit_and_another_seed_another(scored, corpus):
     def score(outcome):
         return dataclasses.replace(outcome, cpu_s=0.0, peak_rss=0)
 
-    assert score(evaluate(TINY, corpus, compute=8e9, seed=1)) == score(scored)
-    assert evaluate(TINY, corpus, compute=8e9, seed=2).bits_per_byte != scored.bits_per_byte
+    assert score(evaluate(TINY, corpus, compute=1.5e10, seed=1)) == score(scored)
+    assert evaluate(TINY, corpus, compute=1.5e10, seed=2).bits_per_byte != scored.bits_per_byte
 
 
 def test_the_test_split_gives_another_score_of_the_same_training(scored, corpus):
-    test = evaluate(TINY, corpus, compute=8e9, seed=1, split="test")
+    test = evaluate(TINY, corpus, compute=1.5e10, seed=1, split="test")
     assert test.train_curve == scored.train_curve
     assert test.bits_per_byte != scored.bits_per_byte
 
 
 def test_twice_the_depth_gets_about_half_the_tokens(scored, corpus):
-    twice = evaluate(TINY.replace("2 * layer", "4 * layer"), corpus, compute=8e9, seed=1)
+    twice = evaluate(TINY.replace("2 * layer", "4 * layer"), corpus, compute=1.5e10, seed=1)
     assert twice.compute == pytest.approx(scored.compute, rel=0.05)
     assert 0.4 < twice.tokens / scored.tokens < 0.6
 
@@ -91,7 +91,7 @@ def test_twice_the_depth_gets_about_half_the_tokens(scored, corpus):
     ],
 )
 def test_a_bad_genome_is_rejected_with_its_code(corpus, text, code, message):
-    outcome = evaluate(text, corpus, compute=8e9, seed=0)
+    outcome = evaluate(text, corpus, compute=1.5e10, seed=0)
     assert (outcome.status, outcome.error_code) == ("rejected", code)
     assert message in outcome.message
     assert outcome.bits_per_byte is None
@@ -99,15 +99,15 @@ def test_a_bad_genome_is_rejected_with_its_code(corpus, text, code, message):
 
 def test_compute_for_fewer_than_eight_steps_is_rejected_before_a_model_is_built(corpus):
     huge = TINY.replace("width = 32", "width = 8192").replace("2 * layer", "90 * layer")
-    outcome = evaluate(huge, corpus, compute=8e9, seed=0)
+    outcome = evaluate(huge, corpus, compute=1.5e10, seed=0)
     assert (outcome.status, outcome.error_code) == ("rejected", "plan")
     assert outcome.parameters > 1e10
-    assert outcome.peak_rss < 8e9
+    assert outcome.peak_rss < 1.5e10
 
 
 def test_a_learning_rate_that_explodes_is_recorded_as_diverged(corpus):
     exploding = TINY.replace("batch = 256", "batch = 256, schedule = fn(t) => 1e5")
-    outcome = evaluate(exploding, corpus, compute=8e9, seed=0)
+    outcome = evaluate(exploding, corpus, compute=1.5e10, seed=0)
     assert outcome.status == "diverged"
     assert outcome.error_code == "loss"
     assert outcome.steps >= 1
@@ -168,7 +168,7 @@ def test_an_exception_becomes_an_outcome(corpus, monkeypatch, error, status, cod
         raise error
 
     monkeypatch.setattr(proxy, "train_and_score", fail)
-    outcome = evaluate(TINY, corpus, compute=8e9, seed=0)
+    outcome = evaluate(TINY, corpus, compute=1.5e10, seed=0)
     assert (outcome.status, outcome.error_code) == (status, code)
     assert outcome.parameters > 0
     assert "\n" not in outcome.message
@@ -176,7 +176,7 @@ def test_an_exception_becomes_an_outcome(corpus, monkeypatch, error, status, cod
 
 def test_torch_running_out_of_memory_is_told_from_a_crash(corpus, monkeypatch):
     monkeypatch.setattr(proxy, "train_and_score", lambda *args: torch.empty(2**60))
-    assert evaluate(TINY, corpus, compute=8e9, seed=0).status == "out_of_memory"
+    assert evaluate(TINY, corpus, compute=1.5e10, seed=0).status == "out_of_memory"
 
 
 def test_ctrl_c_is_not_an_outcome(corpus, monkeypatch):
@@ -185,13 +185,13 @@ def test_ctrl_c_is_not_an_outcome(corpus, monkeypatch):
 
     monkeypatch.setattr(proxy, "train_and_score", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        evaluate(TINY, corpus, compute=8e9, seed=0)
+        evaluate(TINY, corpus, compute=1.5e10, seed=0)
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "primer", "hybrid"])
 def test_the_baselines_train_and_are_causal(corpus, name):
     text = Path(proxy.__file__).parents[2].joinpath("genomes", f"{name}.genome").read_text()
-    outcome = evaluate(text, corpus, compute=3e10, seed=0)
+    outcome = evaluate(text, corpus, compute=8e10, seed=0)
     assert (outcome.status, outcome.message) == ("ok", "")
     assert outcome.bits_per_byte < 7.5
     assert math.isfinite(statistics.mean(bits for _, bits in outcome.train_curve))

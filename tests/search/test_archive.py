@@ -13,17 +13,24 @@ from foundry.search.archive import NAMES, Archive, ArchiveError
 
 RUN = {"run_id": "feed"}
 # DESIGN's columns of an evaluation row, and the score that only confirmation fills in
-EXPECTED = (
-    "eval_id, run_id, genome_hash, behaviour_hash, parent_hashes, operator, rung, seed, status, error_code, "
-    "compute_budget, tokens, steps, val_bpb, test_bpb, train_curve, parameters, flops_per_token, bytes_per_token, "
-    "cache_bytes_per_token, peak_rss, cpu_s, wall_s, data_hash, foundry_version, torch_version, schema_version, "
-    "finished_at"
-).split(", ")
+EXPECTED = [
+    "eval_id", "run_id", "genome_hash", "behaviour_hash", "parent_hashes", "operator", "rung", "seed", "status",
+    "error_code", "compute_budget", "tokens", "steps", "val_bpb", "test_bpb", "train_curve", "parameters",
+    "flops_per_token", "bytes_per_token", "cache_bytes_per_token", "peak_rss", "cpu_s", "wall_s", "data_hash",
+    "foundry_version", "torch_version", "schema_version", "finished_at",
+]  # fmt: skip
 
 
 def row(number: int) -> dict:
     now = datetime.datetime(2026, 1, 2, 3, 4, 5, number, datetime.UTC)
-    return {"eval_id": f"e{number}", "rung": 0, "seed": number, "val_bpb": 3.5, "train_curve": [[1.0, 8.0]], "finished_at": now}
+    return {
+        "eval_id": f"e{number}",
+        "rung": 0,
+        "seed": number,
+        "val_bpb": 3.5,
+        "train_curve": [[1.0, 8.0]],
+        "finished_at": now,
+    }
 
 
 def test_a_row_has_the_agreed_columns_each_with_its_unit(tmp_path):

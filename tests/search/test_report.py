@@ -148,7 +148,7 @@ def test_confirmation_has_three_rows_with_learning_rates_and_names_a_missing_see
     assert [(arm.role, arm.learning_rate) for arm in arms] == [("winner", 0.02), ("baseline", 0.005), ("control", 0.02)]
     assert arms[2].scores == (2.25, 2.27, None) and arms[2].mean == pytest.approx(2.26)
     text = Reader(page).text
-    assert "that baseline's architecture, the winner's recipe" in text and "2.250, 2.270, –" in text
+    assert "baseline with the winner's recipe" in text and "2.250, 2.270, –" in text
     assert "of that, its architecture (winner − third row) −0.150 −0.200 … −0.100 3" in text
     assert "picked from 3 genomes by validation text alone, through 2 finalists" in text
 

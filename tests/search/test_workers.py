@@ -9,13 +9,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-
-HERE = str(Path(__file__).parent)
-sys.path.insert(0, HERE)
-
 import tiny
 
+from foundry.data.corpus import load_corpus
+from foundry.search import candidates
+from foundry.search.settings import proxy_job
 from foundry.search.workers import Job, Workers
+
+HERE = str(Path(__file__).parent)
 
 
 def job(what, seconds=20.0, seed=0, corpus=None, compute=0.0):
@@ -114,9 +115,9 @@ import tiny
 from foundry.search.workers import Job, Workers
 if __name__ == "__main__":
     pool = Workers(tiny.evaluate, 1, preload=("tiny",))
-    pool.start(Job("a", "sleep", None, 0.0, 0, "validation", 60.0))
-    print(pool._running[0].process.pid, flush=True)
     try:
+        pool.start(Job("a", "sleep", None, 0.0, 0, "validation", 60.0))
+        print(pool._running[0].process.pid, flush=True)
         while True:
             pool.wait(1)
     except KeyboardInterrupt:
@@ -149,3 +150,16 @@ def test_ctrl_c_reaches_the_main_process_alone(main_process):
     os.killpg(process.pid, signal.SIGINT)
     assert process.stdout.readline() == "1 []\n"
     assert wait_for(lambda: gone(worker), 2)
+
+
+def test_a_worker_trains_a_real_genome():
+    """The path of every evaluation of a real search; the default preload has torch in it."""
+    text = candidates.shipped_baselines()["llama"]
+    pool = Workers(proxy_job, 1, preload=("foundry.search.warm",))
+    pool.start(Job("real", text, load_corpus(None), 3e10, 0, "validation", 120.0))
+    finished = []
+    while not finished:
+        finished = pool.wait(1)
+    pool.close()
+    assert (finished[0].status, finished[0].error_code) == ("ok", "")
+    assert 3 < finished[0].outcome["bits_per_byte"] < 8  # of the 8 bits that knowing nothing takes

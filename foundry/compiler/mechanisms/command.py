@@ -1,13 +1,18 @@
 """The command line of an emitted file: train on the bytes of files, and generate."""
 
 import sys
+from typing import Any
 
 import torch
 
 from foundry.compiler.mechanisms.generate import LONGEST, generate
 
-VOCAB, BATCH, CLIP = 256, 0, 0.0
-Model = loss = schedule = context = optimizers = None
+VOCAB, BATCH, CLIP = 256, 1024, 1.0
+Model: Any = None
+loss: Any = None
+schedule: Any = None
+context: Any = None
+optimizers: Any = None
 
 
 def train(model, data, steps, seed=0):
@@ -21,8 +26,7 @@ def train(model, data, steps, seed=0):
         window = data[starts + torch.arange(length + 1)].long()
         value = loss(model(window[:, :-1]), window[:, 1:]).mean()
         value.backward()
-        if CLIP:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP or torch.inf)
         for stepper in steppers:
             for group in stepper.param_groups:
                 group["lr"] = group["peak_lr"] * schedule(t)
@@ -49,7 +53,6 @@ def main(verb="", *arguments):
     elif verb == "generate" and arguments:
         model.load_state_dict(torch.load(arguments[0], weights_only=True))
         prompt = torch.tensor([list(" ".join(arguments[1:]).encode() or b"\n")])
-        text = bytes(t % 256 for t in generate(model, prompt, 200)[0].tolist())
-        print(text.decode(errors="replace"))
+        print(bytes(t % 256 for t in generate(model, prompt, 200)[0].tolist()).decode(errors="replace"))
     else:
-        sys.exit("usage: python model.py train [--steps N] FILE... | generate WEIGHTS [PROMPT]")
+        sys.exit(__doc__)

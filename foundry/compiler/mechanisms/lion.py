@@ -24,9 +24,7 @@ class Lion(torch.optim.Optimizer):
 def lion(parameters, lr, betas, decay):
     """Lion over `parameters`. Matrices decay; vectors, filters and scalars do not."""
     parameters = list(parameters)
-    groups = [
-        {"params": [p for p in parameters if (p.dim() == 2) == matrix], "weight_decay": decay * matrix, "lr": lr, "peak_lr": lr, "betas": betas}
-        for matrix in (True, False)
-    ]
-    groups = [group for group in groups if group["params"]]
+    matrices, others = ([p for p in parameters if (p.dim() == 2) == wanted] for wanted in (True, False))
+    groups = [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [group | {"lr": lr, "peak_lr": lr, "betas": betas} for group in groups if group["params"]]
     return Lion(groups, {})

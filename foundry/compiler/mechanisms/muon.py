@@ -21,7 +21,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            shapes = {}
+            shapes: dict = {}
             for p in group["params"]:
                 if p.grad is not None:
                     shapes.setdefault(p.shape, []).append(p)
@@ -40,7 +40,7 @@ class Muon(torch.optim.Optimizer):
 
 def muon(model, lr, momentum, decay):
     """Muon over the matrices of hidden layers, and the parameters that are left for another optimizer."""
-    layers = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and not name.endswith("unembed")]
+    layers = [m for name, m in model.named_modules() if isinstance(m, nn.Linear) and "unembed" not in name]
     matrices = {layer.weight: None for layer in layers}
     rest = [p for p in model.parameters() if p not in matrices]
     group = {"params": list(matrices), "lr": lr, "peak_lr": lr, "momentum": momentum, "weight_decay": decay}

@@ -19,12 +19,12 @@ class Past:
         self.claimed += 1
         return self.slots[self.claimed - 1]
 
-    def join(self, *new, keep=None):
-        """`new` tensors (..., T, D) after what earlier calls left here; the last `keep` positions stay for the next."""
-        slot = self.slot()
-        whole = [torch.cat((old, x), -2) for old, x in zip(slot["kept"], new, strict=True)] if slot else list(new)
-        drop = 0 if keep is None else max(0, whole[0].size(-2) - keep)
-        slot["kept"] = [x[..., drop:, :] for x in whole]
+    def join(self, *tensors, keep=None):
+        """Each tensor (..., T, D) after what earlier calls left here; the last `keep` positions stay for the next."""
+        slot, whole = self.slot(), list(tensors)
+        if slot:
+            whole = [torch.cat((old, x), -2) for old, x in zip(slot["kept"], tensors, strict=True)]
+        slot["kept"] = [x if keep is None else x[..., max(0, x.size(-2) - keep) :, :] for x in whole]
         return whole
 
     def advance(self, tokens):

@@ -18,7 +18,7 @@ def insert_binding(of: Subject, draw: Draw) -> Genome | None:
         home = _home(of, site.path)
         if home is None:
             continue
-        path, body, index = home
+        path, index = home
         name = fresh_name(draw.choice(("h", "mixed", "branch", "y")), used_names(of.genome))
         use: Expr = Name(name) if draw.chance(0.6) else op(site.node, "+", name)
         genome = put(of.genome, site.path, use)
@@ -26,19 +26,18 @@ def insert_binding(of: Subject, draw: Draw) -> Genome | None:
     return None
 
 
-def _home(of: Subject, path: Path) -> tuple[Path, Expr, int] | None:
+def _home(of: Subject, path: Path) -> tuple[Path, int] | None:
     """Where a binding for a value used at `path` can stand: the body of the function around it, and the place in it."""
     for end in range(len(path) - 1, 1, -1):
-        node = at(of.genome, path[:end]) if not isinstance(path[end - 1], int) or end == len(path) else None
+        node = at(of.genome, path[:end])
         if isinstance(node, Function):
             return None  # a function in place may see names that its surroundings do not
         if isinstance(node, Block):
             step = path[end]
-            return path[:end], node, int(path[end + 1]) if step == "bindings" else len(node.bindings)
-    body = at(of.genome, path[:3])
+            return path[:end], int(path[end + 1]) if step == "bindings" else len(node.bindings)
     definition = at(of.genome, path[:2])
     if getattr(definition, "parameters", None) and path[2] == "value":
-        return path[:3], body, 0  # type: ignore[return-value]
+        return path[:3], 0
     return None
 
 
@@ -85,7 +84,9 @@ def rewire(of: Subject, draw: Draw) -> Genome | None:
     candidates: list[tuple[Site, str]] = []
     for site in of.sites:
         if isinstance(site.node, Name) and site.type is not None and not site.is_called and not site.guarded:
-            candidates += [(site, name) for name, kind in site.scope.items() if kind == site.type and name != site.node.id]
+            candidates += [
+                (site, name) for name, kind in site.scope.items() if kind == site.type and name != site.node.id
+            ]
     for site, name in shuffled(draw, candidates):
         _, above = parent(of, site.path)
         if isinstance(above, Binding) and above.name == name:
@@ -107,12 +108,15 @@ def parallel(of: Subject, draw: Draw) -> Genome | None:
             renamed = replace(block, bindings=(*block.bindings[:index], replace(binding, name=name)))
             rest = replace(block, bindings=block.bindings[index + 1 :])
             tail = _first_to(rest, binding.name, name)
-            return put(of.genome, site.path, replace(renamed, bindings=renamed.bindings + tail.bindings, result=tail.result))
+            return put(
+                of.genome, site.path, replace(renamed, bindings=renamed.bindings + tail.bindings, result=tail.result)
+            )
     return None
 
 
 def _first_to(rest: Block, old: str, new: str) -> Block:
     """The rest of a block with the residual use of a name, the bare one in a sum, replaced by another name."""
+
     def residual(value: Expr) -> Expr:
         if isinstance(value, Binary) and value.operator == "+":
             if value.left == Name(old):

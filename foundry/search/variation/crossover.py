@@ -110,9 +110,7 @@ def cross_recipe(a: Subject, b: Subject, draw: Draw) -> Genome | None:
 # Bringing definitions along -----------------------------------------------------------------------------------------
 
 
-def imported(
-    genome: Genome, source: Genome, node: Expr, local: frozenset[str] = frozenset()
-) -> tuple[Genome, Expr]:
+def imported(genome: Genome, source: Genome, node: Expr, local: frozenset[str] = frozenset()) -> tuple[Genome, Expr]:
     """The genome with every definition of `source` that `node` needs, and `node` with their names there.
 
     A definition that the genome has already, word for word, is used; one whose name is taken is renamed.

@@ -13,6 +13,7 @@ from foundry.search.variation.subject import SEALED, Site, Subject
 from foundry.search.variation.trees import applied, call, fn, links, op, size, used_names
 
 FORMULA_ROLES = ("activation", "norm", "score", "schedule", "loss")
+RECIPE_ROLES = ("schedule", "context", "loss")  # formulas of the recipe, which stay what they are for
 
 
 def values(of: Subject) -> list[Site]:
@@ -48,31 +49,34 @@ def streams(of: Subject) -> list[Site]:
 
 def replace_expression(of: Subject, draw: Draw) -> Genome | None:
     """Put another value of the same type, made of the names in sight, in an expression's place."""
-    sites = [s for s in values(of) if s.type in s.scope.values() and not _is_whole_body(s)]
+    sites = [
+        site
+        for site in values(of)
+        if site.type in site.scope.values() and site.frame.role not in RECIPE_ROLES and not _is_whole_body(site)
+    ]
     for _ in range(min(6, len(sites))):
         # rather a detail than half of a layer
         site = weighted(draw, [(1 / size(s.node), s) for s in sites])
-        assert site.type is not None
-        if site.frame.role in SEALED:
-            new = _formula(draw, site, [Name(name) for name, kind in site.scope.items() if kind == site.type]).value(2, 1)
-        else:
-            new = random_value(draw, site.type, site.scope, 2, learns=site.frame.leading == site.type)
+        new = _fresh(draw, site)
         if new != site.node:
             return put(of.genome, site.path, new)
     return None
 
 
+def _fresh(draw: Draw, site: Site) -> Expr:
+    """A new value for a site, of its type."""
+    assert site.type is not None
+    if site.frame.role in SEALED:
+        same = [Name(name) for name, kind in site.scope.items() if kind == site.type]
+        first = draw.choice(same)
+        others = [Name(name) for name, kind in site.scope.items() if fits(kind, site.type) and Name(name) != first]
+        return Formula(draw, (first, *others)).value(2, 1)
+    return random_value(draw, site.type, site.scope, 2, learns=site.frame.leading == site.type)
+
+
 def _is_whole_body(site: Site) -> bool:
     """Whether the expression is all of a definition."""
     return len(site.path) == 3
-
-
-def _formula(draw: Draw, site: Site, primary: list[Name] | list[Expr]) -> Formula:
-    """A formula at a site: `primary` gives it its type, other names in sight may take part."""
-    assert site.type is not None
-    first = draw.choice(primary)
-    others = [Name(name) for name, kind in site.scope.items() if fits(kind, site.type) and Name(name) != first]
-    return Formula(draw, (first, *others))
 
 
 def wrap(of: Subject, draw: Draw) -> Genome | None:
@@ -150,11 +154,7 @@ def _operands(node: Expr) -> list[tuple[str | int, ...]]:
 
 def edit_formula(of: Subject, draw: Draw) -> Genome | None:
     """Take a small step of algebra inside an activation, a norm, a score, a schedule or a loss."""
-    sites = [
-        site
-        for site in values(of)
-        if site.frame.role in FORMULA_ROLES and (site.type is not None) and not _is_positional(site)
-    ]
+    sites = [site for site in values(of) if site.frame.role in FORMULA_ROLES and not _is_positional(site)]
     for site in shuffled(draw, sites)[:8]:
         new = _algebra(of, draw, site)
         if new is not None and new != site.node:
@@ -163,7 +163,7 @@ def edit_formula(of: Subject, draw: Draw) -> Genome | None:
 
 
 def _is_positional(site: Site) -> bool:
-    """The rates of a recipe's schedule stay a function of t alone: t itself is not touched."""
+    """Whether it is progress, a position or what a loss compares, which stay as they are."""
     return isinstance(site.node, Name) and site.node.id in ("t", "logits", "y", "h", "i", "j")
 
 
@@ -218,13 +218,11 @@ def _algebra(of: Subject, draw: Draw, site: Site) -> Expr | None:
 
 def _schedule_step(draw: Draw, node: Expr) -> Expr:
     """A step that leaves a schedule's values between 0 and about 1."""
-    return weighted(
-        draw,
-        [
-            (1, call("min", node, 1)),
-            (1, call("max", node, draw.choice((0.02, 0.05, 0.1)))),
-            (1, op(node, "*", op(1, "-", op(0.5, "*", "t")))),
-            (1, op(0.9, "*", node)),
-            (1, op(node, "*", call("min", 1, op(op(1, "-", "t"), "/", draw.choice((0.2, 0.4)))))),
-        ],
-    )
+    options: list[tuple[float, Expr]] = [
+        (1, call("min", node, 1)),
+        (1, call("max", node, draw.choice((0.02, 0.05, 0.1)))),
+        (1, op(node, "*", op(1, "-", op(0.5, "*", "t")))),
+        (1, op(0.9, "*", node)),
+        (1, op(node, "*", call("min", 1, op(op(1, "-", "t"), "/", draw.choice((0.2, 0.4)))))),
+    ]
+    return weighted(draw, options)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from foundry.dsl.check import check, prelude
 from foundry.dsl.format import format_genome
-from foundry.dsl.syntax import Argument, Binary, Block, Call, Definition, Expr, Function, Genome, Name, at, put
-from foundry.search.draw import Draw, shuffled, weighted
+from foundry.dsl.syntax import Argument, Binary, Block, Call, Definition, Expr, Function, Genome, Name, Number, at, put
+from foundry.search.draw import Draw, weighted
 from foundry.search.generate import argument, random_attention, random_expr
+from foundry.search.variation.naming import STEMS
 from foundry.search.variation.subject import SEALED, Site, Subject, parent
 from foundry.search.variation.trees import (
-    Value,
     applied,
     chain,
     expr,
@@ -68,7 +68,8 @@ def swap_norm(of: Subject, draw: Draw) -> Genome | None:
 
 def _swap(of: Subject, draw: Draw, roles: tuple[str, ...]) -> Genome | None:
     found = [(site, kind) for site, kind in functions(of, roles) if _swappable(of, site, kind)]
-    for site, kind in shuffled(draw, found)[:6]:
+    for _ in range(6 if found else 0):
+        site, kind = draw.choice(found)
         width = site.maps.width if site.maps else of.width
         new = random_expr(draw, kind, depth=2, width=width)
         if new == site.node:
@@ -124,12 +125,9 @@ def whole(of: Subject, site: Site) -> Expr:
     return Call(site.node, named) if named else site.node
 
 
-_STEMS = {"activation": "act", "norm": "norm", "filter": "short"}
-
-
 def _named(of: Subject, places: list[Site], kind: str, new: Function) -> Genome:
     """The genome with a new function defined above its first use, and used at the places."""
-    name = fresh_name(_STEMS.get(kind, kind), used_names(of.genome) | set(of.known))
+    name = fresh_name(STEMS.get(kind, kind), used_names(of.genome) | set(of.known))
     genome = of.genome
     # deeper places first, so that a change above does not move a place below
     for place in sorted(places, key=lambda site: -len(site.path)):
@@ -157,7 +155,7 @@ _EAGERNESS = {"short": 4.0, "norm": 3.0, "act": 3.0, "score": 2.0, "pos": 2.0, "
 
 
 def set_argument(of: Subject, draw: Draw) -> Genome | None:
-    """Give a call an optional argument that it leaves at its default: a score, a mask, a norm, a short filter …"""
+    """Give a call an optional argument that it leaves at its default: a score, a mask, a norm, a short filter."""
     options: list[tuple[float, tuple[Site, Callee, str]]] = []
     for site, callee in _calls(of):
         assert isinstance(site.node, Call)
@@ -169,11 +167,11 @@ def set_argument(of: Subject, draw: Draw) -> Genome | None:
     for _ in range(min(6, len(options))):
         site, callee, name = weighted(draw, options)
         assert isinstance(site.node, Call)
-        beside: dict[str, Value] = {
-            a.name: a.value.value for a in site.node.arguments if a.name and hasattr(a.value, "value")
-        }  # type: ignore[attr-defined]
+        beside = {a.name: a.value.value for a in site.node.arguments if a.name and isinstance(a.value, Number)}
         value = argument(draw, callee.name, name, of.width, beside)
-        if value is not None and expr(value) != callee.optional[name] and not (name == "kv_heads" and value == beside["heads"]):
+        if value is None or expr(value) == callee.optional[name]:
+            continue
+        if name != "kv_heads" or value != beside["heads"]:
             return put(of.genome, site.path, with_argument(site.node, name, value))
     return None
 
@@ -186,7 +184,8 @@ def unset_argument(of: Subject, draw: Draw) -> Genome | None:
     options = [
         (site, a.name)
         for site, callee in _calls(of)
-        for a in site.node.arguments  # type: ignore[union-attr]
+        if isinstance(site.node, Call)
+        for a in site.node.arguments
         if a.name in callee.optional and a.name not in _FIXED
     ]
     if not options:
@@ -204,9 +203,11 @@ def extend_argument(of: Subject, draw: Draw) -> Genome | None:
     sites = [
         site
         for site in of.sites
-        if site.is_function and site.maps is not None and SLOT_ROLES.get(site.argument) in _EXTENSIBLE and not site.is_called
+        if site.is_function
+        and site.maps is not None
+        and SLOT_ROLES.get(site.argument) in _EXTENSIBLE
         and isinstance(parent(of, site.path)[1], Argument)
-    ]  # fmt: skip
+    ]
     if not sites:
         return None
     site = draw.choice(sites)
@@ -239,7 +240,7 @@ def _swap_call(of: Subject, draw: Draw, kind: str) -> Genome | None:
     if kind == "mixer" and isinstance(new, Call) and draw.chance(0.3):
         new = random_attention(draw, width)
     if isinstance(new, Function):
-        return _named(of, [site], "mix" if kind == "mixer" else "channel_mix", new)
+        return _named(of, [site], kind, new)
     return put_function(of.genome, site, new)
 
 
@@ -296,4 +297,3 @@ def changed_inside(genome: Genome, name: str, draw: Draw, inner: list[tuple[floa
         if new is not None:
             return new
     return None
-

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from foundry.dsl.registry import divisors
 from foundry.dsl.syntax import Argument, Binary, Call, Genome, ListOf, Number, Parameter, put
 from foundry.dsl.types import TensorType
+from foundry.dsl.values import Applied
 from foundry.search.draw import Draw, shuffled
 from foundry.search.genes import BETAS, FACTORS, gene, head_counts, like, limits, resized, step
 from foundry.search.variation.subject import Site, Subject, parent
@@ -190,9 +191,10 @@ def _width(of: Subject, draw: Draw, site: Site) -> list[Change] | None:
 def _heads_of(of: Subject, site: Site) -> int:
     """The channels that a number of heads divides."""
     above, _ = parent(of, parent(of, site.path)[0])
-    kinds = [sort for sort in of.checked.sorts.get(above, ()) if hasattr(sort, "result") or isinstance(sort, TensorType)]
-    for kind in kinds:
-        result = kind if isinstance(kind, TensorType) else kind.result  # type: ignore[attr-defined]
+    for kind in of.checked.sorts.get(above, ()):
+        result = kind.result if isinstance(kind, Applied) else kind
+        if not isinstance(result, TensorType):
+            continue
         if result.is_seq:
             return int(result.width)
         if result.is_heads:
@@ -211,7 +213,11 @@ def _heads(of: Subject, draw: Draw, site: Site) -> list[Change] | None:
     changes: list[Change] = [(site, heads)]
     call_path, _ = parent(of, parent(of, site.path)[0])
     for other in of.sites:
-        if isinstance(other.node, Number) and other.argument == "kv_heads" and other.path[: len(call_path)] == call_path:
+        if (
+            isinstance(other.node, Number)
+            and other.argument == "kv_heads"
+            and other.path[: len(call_path)] == call_path
+        ):
             count = int(other.node.value)
             changes.append((other, max(d for d in divisors(heads) if d <= count)))
     # an expanded attention splits heads more than once: counts that are equal in one definition stay equal

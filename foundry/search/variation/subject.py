@@ -139,10 +139,10 @@ class Subject:
 
     @cached_property
     def width(self) -> int:
-        """Channels of the residual stream: what the last layer gives to the logits."""
+        """Channels of the residual stream: the width that the embedding is given, 64 where that is no number."""
         for site in self.all_sites:
-            if site.callee == "embed" and site.argument == "width" and hasattr(site.node, "value"):
-                return int(site.node.value)  # type: ignore[union-attr]
+            if site.callee == "embed" and site.argument == "width" and isinstance(site.node, Number):
+                return int(site.node.value)
         return 64
 
 

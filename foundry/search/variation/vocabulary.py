@@ -95,7 +95,9 @@ def _primitive(name: str) -> Callee:
         return Callee(name, "primitive", ("a", "b"), ("a",), ("b",), {}, frozenset({name}), "operator")
     tensors = tuple(a.name for a in entry.args if a.is_tensor)
     numbers = [a for a in entry.args if not a.is_tensor]
-    required = tensors[1:] + tuple(a.name for a in numbers if not isinstance(a.default, (int, float, tuple, type(None))))
+    required = tensors[1:] + tuple(
+        a.name for a in numbers if not isinstance(a.default, (int, float, tuple, type(None)))
+    )
     optional = {
         a.name: Number(a.default) if isinstance(a.default, (int, float)) else None
         for a in numbers
@@ -121,7 +123,9 @@ def _definitions(genome: Genome, origin: str, known: dict[str, Callee]) -> dict[
             if used in by_name and used not in out and used not in trail:
                 visit(used, trail | {used})
         seen = known | out
-        found = effects(Function(definition.parameters or (), definition.value), {n: c.effects for n, c in seen.items()})
+        found = effects(
+            Function(definition.parameters or (), definition.value), {n: c.effects for n, c in seen.items()}
+        )
         parameters = definition.parameters or ()
         required = tuple(p.name for p in parameters if p.default is None)
         slotted = any(set(required) <= set(slot) for slot in SLOTS.values()) and required != ()

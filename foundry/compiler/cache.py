@@ -1,0 +1,85 @@
+"""What a decoder remembers: keys and values for each position, and states of a fixed size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+
+from foundry.compiler.recognise import window_of
+from foundry.compiler.work import BYTES, INDEX_BYTES, operands
+from foundry.dsl.registry import PRIMITIVES
+
+
+def _share(attrs: dict[str, Any], context: int) -> float:
+    """Which part of the past an attention looks at."""
+    window = window_of(attrs.get("mask"))
+    return min(window, context) / context if window else 1.0
+
+
+def _cached(graph: nx.DiGraph, context: int) -> dict[int, float]:
+    """The vertices that attention keeps, each with the part of the past for which it does."""
+    shares: dict[int, float] = {}
+    for _, data in graph.nodes(data=True):
+        if data["op"] == "attend":
+            for _, vertex in data["operands"][1:3]:
+                shares[vertex] = max(shares.get(vertex, 0.0), _share(data["attrs"], context))
+    return shares
+
+
+def _weigh(graph: nx.DiGraph, vertex: int, times: int | None = None) -> float:
+    data = graph.nodes[vertex]
+    size = INDEX_BYTES if data["type"].is_tokens else BYTES * data["type"].fixed_size
+    return size * (data["times"] if times is None else times)
+
+
+def kept(graph: nx.DiGraph, context: int) -> tuple[float, int]:
+    """Bytes per token of keys and values, each once however many layers use it, and bytes of fixed states."""
+    growing = sum(share * _weigh(graph, vertex) for vertex, share in _cached(graph, context).items())
+    fixed = 0
+    for vertex, data in graph.nodes(data=True):
+        if data["op"] in PRIMITIVES and data["op"] != "attend":
+            keeps = PRIMITIVES[data["op"]].keeps(operands(graph, vertex), data["attrs"], context)
+            fixed += BYTES * keeps[1] * data["times"]
+    return growing, fixed
+
+
+def cache_lower_bound(graph: nx.DiGraph, context: int) -> float:
+    """The least that a decoder must keep per token: a minimum cut.
+
+    Every value weighs its bytes per token. The cut separates what a block starts from (its input, the
+    embedding, the results of earlier attention) from the keys and values that attention needs; what lies
+    behind the cut is recomputed. A latent from which keys and values are made is such a cut.
+    """
+    need = _cached(graph, context)
+    starts = {
+        v for v, d in graph.nodes(data=True) if d["op"] in ("input", "carry", "attend") or _embeds_tokens(graph, v)
+    }
+    network = nx.DiGraph()
+    for vertex in sorted(graph, reverse=True):
+        inner = [u for u in graph.successors(vertex) if u in need and u not in starts]
+        need[vertex] = max([need.get(vertex, 0.0), *(need[u] for u in inner)])
+        if not need[vertex]:
+            del need[vertex]
+            continue
+        network.add_edge((vertex, "in"), (vertex, "out"), capacity=need[vertex] * _weigh(graph, vertex))
+        if vertex in starts:
+            network.add_edge("start", (vertex, "in"))
+        for user in inner:
+            times = graph.nodes[user]["times"]
+            if times < graph.nodes[vertex]["times"]:  # the result of a repeat: the last pass alone goes on
+                leaving = (vertex, times)
+                network.add_edge("start", leaving, capacity=need[vertex] * _weigh(graph, vertex, times))
+                network.add_edge(leaving, (user, "in"))
+            else:
+                network.add_edge((vertex, "out"), (user, "in"))
+    for vertex in _cached(graph, context):
+        network.add_edge((vertex, "out"), "end")
+    if "start" not in network or "end" not in network:
+        return 0.0
+    return float(nx.minimum_cut_value(network, "start", "end"))
+
+
+def _embeds_tokens(graph: nx.DiGraph, vertex: int) -> bool:
+    data = graph.nodes[vertex]
+    return data["op"] == "embed" and data["type"].has("batch")

@@ -100,7 +100,10 @@ def _bar(snapshot: Snapshot) -> RenderableType:
     done = sum(snapshot.counts.values())
     failures = ", ".join(f"{count} {status}" for status, count in sorted(snapshot.counts.items()) if status != "ok")
     told = f"{done} evaluation{'' if done == 1 else 's'}" + (f" ({failures})" if failures else "")
-    line.add_row(ProgressBar(total=snapshot.budget.amount, completed=snapshot.spent), Text(told, style="dim"))
+    line.add_row(
+        ProgressBar(total=snapshot.budget.amount, completed=snapshot.spent, complete_style="cyan"),
+        Text(told, style="dim"),
+    )
     return line
 
 
@@ -127,9 +130,10 @@ def _standings(snapshot: Snapshot) -> RenderableType:
 
 
 def _running(snapshot: Snapshot) -> RenderableType:
+    from rich.padding import Padding
     from rich.table import Table
 
-    table = Table.grid(padding=(0, 3, 0, 2))
+    table = Table.grid(padding=(0, 3, 0, 0))
     for running in snapshot.running:
         table.add_row(running.name, running.purpose, f"rung {running.rung}", f"{running.seconds:.0f} s")
-    return table
+    return Padding(table, (0, 0, 0, 2))

@@ -26,7 +26,7 @@ from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.types import FLOAT, TensorType
 
-LONG = 64  # characters of an expression beyond which it gets a line of its own
+LONG = 58  # characters of an expression beyond which it gets a line of its own
 GENERIC = ("x", "y", "z", "u", "w")
 
 
@@ -178,20 +178,24 @@ class _Writer:
     def variable(self, node: Node, place: int) -> str:
         """A name for a line: one whose former value nobody reads any more, or a new one."""
         if self.plan.is_binding(node):
-            wanted = [node.name]
+            telling, plain = [node.name], [node.name]
+        elif self.context.mode != "tensor":
+            telling, plain = [], ["value"]
         elif node.op == "repeat":
-            wanted = [self.texts[node.tensors[0]].code, *GENERIC]
+            telling, plain = [self.texts[node.tensors[0]].code], list(GENERIC)
         else:
-            wanted = [*self.role(node), *GENERIC] if self.context.mode == "tensor" else ["value"]
-        for word in wanted:
-            holder = self.holder.get(word)
-            if holder is not None and self.last.get(holder, -1) <= place:
-                self.holder[word] = node
-                return word
-        for word in wanted:
-            if word not in self.names.taken and word not in RESERVED:
+            telling, plain = self.role(node), list(GENERIC)
+        for words in (telling, plain):
+            for word in words:
+                holder = self.holder.get(word)
+                if holder is not None and self.last.get(holder, -1) <= place:
+                    self.holder[word] = node
+                    return word
+            free = next((word for word in words if word not in self.names.taken | RESERVED), None)
+            if free is not None:
+                plain = [free]
                 break
-        name = self.names.claim(word)
+        name = self.names.claim(plain[0])
         self.holder[name] = node
         return name
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from functools import cache
+import re
+from collections.abc import Iterator
+from functools import cache, partial
 
 from foundry.compiler.emit_body import Body, Context, body
 from foundry.compiler.emit_forms import Form, Forms
 from foundry.compiler.emit_text import LAMBDA, Text, literal
+from foundry.compiler.emit_weights import attribute_names, weight, word
 from foundry.compiler.names import Names, class_name, comment
 from foundry.dsl.check import prelude
 from foundry.dsl.program import Node, Program, Unit
-from foundry.dsl.registry import PRIMITIVES, param_shape
+from foundry.dsl.registry import PRIMITIVES, SPECIAL
 from foundry.dsl.syntax import Call, Genome, Name, walk
 
+WIDEST = 112  # characters of a line, its last indentation not counted
 SLOT_ARGUMENTS = {"score": "s, h, i, j", "bias": "h, i, j", "mask": "h, i, j"}
 TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu({}, approximate="tanh")'}
 
 
 def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
     """The source of every class and function of the model, in the order in which they need each other."""
-    callees = _callees(program.genome) | _callees(prelude())
-    forms = Forms(program.model, file_names | callees)
+    callees = _callees(program.genome) | _prelude_callees()
+    forms = Forms(program.model, file_names | callees - SPECIAL)
     names = Names(set(file_names))
     for form in forms.all:
         if form.unit is not program.model and not form.inline:
@@ -31,6 +35,10 @@ def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
 
 
 @cache
+def _prelude_callees() -> frozenset[str]:
+    return _callees(prelude())
+
+
 def _callees(genome: Genome) -> frozenset[str]:
     """The names by which a genome calls functions: definitions, and parameters that are functions."""
     called = (node.function for _, node in walk(genome) if isinstance(node, Call))
@@ -90,9 +98,7 @@ class _Definition:
         name = self.form.filling.get(slot)
         if name is None:
             return literal(self.forms.numbers[self.unit][slot])
-        if not self.form.weights:
-            return Text(name)
-        if building:
+        if building or not self.form.weights:
             return Text(name)
         self.in_forward[name] = None
         return Text(f"self.{self.argument_names[name]}")
@@ -107,88 +113,32 @@ class _Definition:
 
     # ---- weights ----------------------------------------------------------------------------------------------
 
-    def construct(self, names: Names) -> None:
-        """Name the weights and parts, and write the lines of `__init__` that make them, in the order of the nodes."""
-        wanted: list[tuple[Node, str, str, str]] = []  # node, slot, word, source
-        seen: dict[int, Node] = {}
+    def parts(self) -> Iterator[tuple[Node, str, str, str]]:
+        """What `__init__` makes, in the order of the nodes: node, slot, the word for it, and its expression."""
+        shared: set[int] = set()
         for node in self.unit.nodes:
-            if node.instance and node.op == "call" and node.instance in seen:
-                continue
-            if node.op in PRIMITIVES and self.forms.holds_weights(node) and node.op != "attend":
-                wanted.append((node, "", self.word(node), self.weight(node)))
+            if node.op in PRIMITIVES and node.op != "attend" and self.forms.holds_weights(node):
+                yield node, "", word(node, self.unit), weight(node, partial(self.number, node, building=True))
             for slot, inner in self.forms.inside(node):
                 form = self.forms.of[inner]
-                if form.weights:
-                    seen[node.instance] = node
-                    make = f"{form.name}({', '.join(self.passed(node, slot, form, building=True))})"
-                    if node.op == "repeat" and not node.attrs.get("shared"):
-                        times = self.number(node, "times", building=True).code
-                        make = f"nn.ModuleList({make} for _ in range({times}))"
-                    wanted.append((node, slot, inner.name or slot if slot else self.word(node), make))
-        first: dict[str, str] = {}
-        for place, (node, slot, word, make) in enumerate(wanted):  # a convolution after the linear map `v` is `v_conv`
-            if first.setdefault(word, node.op) != node.op and node.op in PRIMITIVES:
-                wanted[place] = (node, slot, f"{word}_{node.op}", make)
-        counts: dict[str, int] = {}
-        for _, _, word, _ in wanted:
-            counts[word] = counts.get(word, 0) + 1
-        number_of: dict[str, int] = {}
-        for node, slot, word, make in wanted:
-            number_of[word] = number_of.get(word, 0) + 1
-            if word == "unembed":
-                name = word if number_of[word] == 1 else f"unembed_{number_of[word]}"
-            else:
-                name = names.claim(f"{word}_{number_of[word]}" if counts[word] > 1 else word)
+                if not form.weights or (node.op == "call" and node.instance in shared):
+                    continue
+                if node.op == "call":
+                    shared.add(node.instance)
+                make = f"{form.name}({', '.join(self.passed(node, slot, form, building=True))})"
+                if node.op == "repeat" and not node.attrs.get("shared"):
+                    make = f"nn.ModuleList({make} for _ in range({self.number(node, 'times', building=True).code}))"
+                yield node, slot, inner.name or slot if slot else word(node, self.unit), make
+
+    def construct(self, names: Names) -> None:
+        """Name the weights and parts, and write the lines of `__init__` that make them."""
+        parts = list(self.parts())
+        for (node, slot, _, make), name in zip(parts, attribute_names(parts, names), strict=True):
             self.construction.append(f"self.{name} = {make}")
             if slot:
                 self.slot_attributes[node, slot] = name
             else:
                 self.attributes[node] = name
-
-    def word(self, node: Node) -> str:
-        """What to call a weight or a part."""
-        if node.op == "unembed":
-            return "unembed"
-        if node.op == "repeat":
-            single = node.unit.name if node.unit is not None and node.unit.name else "layer"
-            return single if node.attrs.get("shared") or single.endswith("s") else single + "s"
-        if node.op == "embed" and (len(node.name) < 2 or node.name.endswith("_embed")):
-            return "embed" if node.tensors[0].type.is_tokens else "positions"
-        if node.name:
-            return node.name
-        if node.op == "linear" and node is self.unit.result:
-            return "out"
-        return {"param": "weight", "call": node.unit.name if node.unit else ""}.get(node.op, node.op)
-
-    def weight(self, node: Node) -> str:
-        """The expression that makes the weights of a primitive."""
-
-        def size(what: str) -> str:
-            return self.number(node, what, building=True).code
-
-        match node.op:
-            case "linear":
-                return f"nn.Linear({size('width')}, {size('out')}{'' if node.attrs['bias'] else ', bias=False'})"
-            case "unembed":
-                return f"nn.Linear({size('width')}, {size('vocab')}, bias=False)"
-            case "embed":
-                return f"nn.Embedding({size('vocab')}, {size('width')})"
-            case "conv":
-                return f"Conv({size('width')}, {size('kernel')})"
-        shape = param_shape(node.type)
-        init = self.number(node, "init", building=True)
-        if not shape:
-            return f"nn.Parameter(torch.tensor({init.code if '.' in init.code else f'float({init.code})'}))"
-        sizes = ["1"] * len(shape)
-        if len(shape) == 3:
-            sizes[0] = size("heads")
-        if node.type.has("channel"):
-            sizes[-1] = size("width")
-        constant = {"1": "ones", "1.0": "ones", "0": "zeros", "0.0": "zeros"}.get(init.code)
-        if constant:
-            return f"nn.Parameter(torch.{constant}({', '.join(sizes)}))"
-        shown = f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
-        return f"nn.Parameter(torch.full({shown}, {init.code if '.' in init.code else f'float({init.code})'}))"
 
     # ---- calls ------------------------------------------------------------------------------------------------
 
@@ -320,4 +270,13 @@ def _embeds(unit: Unit, instance: int) -> bool:
 
 
 def _indent(lines: list[str]) -> list[str]:
-    return [f"    {line}" if line else "" for line in lines]
+    return [f"    {part}" if part else "" for line in lines for part in _folded(line)]
+
+
+def _folded(line: str) -> list[str]:
+    """A call of attention with functions for arguments may need three lines."""
+    match = re.fullmatch(r"( *)(.*\battend_\w+\()(.*)\)", line)
+    if len(line) <= WIDEST or match is None:
+        return [line]
+    space, call, arguments = match.groups()
+    return [f"{space}{call}", f"{space}    {arguments}", f"{space})"]

@@ -23,9 +23,3 @@ def load(source: str, name: str = "model") -> ModuleType:
     sys.modules[unique] = module
     exec(compile(source, file, "exec"), module.__dict__)
     return module
-
-
-def unload(module: ModuleType) -> None:
-    """Forget a loaded module and its lines, so that a search does not hold on to every genome it has seen."""
-    sys.modules.pop(module.__name__, None)
-    linecache.cache.pop(module.__file__ or "", None)

@@ -158,6 +158,8 @@ def primitive(
             span,
             help=f"a {e.slot()} function is elementwise over {', '.join(SLOTS[e.slot()])}",
         )
+    if function.name == "position":  # any sequence of the same tokens will do: the nearest needs no computing
+        inputs = [i for i in e.frames[-1].inputs if i.type.has("token")][:1] or inputs
     node = e.add(function.name, inputs, attrs, type, span, instance=instance)
     if function.name == "embed" and inputs[0].type.is_tokens:
         e.embeddings.append(node)
@@ -165,7 +167,7 @@ def primitive(
 
 
 def unembed(e: Elaborator, attrs: dict[str, Any], x: Any, span: Span, instance: int) -> int:
-    source = e.embeddings[0] if e.embeddings else None
+    source = next((node for node in e.embeddings if e.homes[id(node)] is e.frames[0]), None)
     if attrs["tied"]:
         if len(e.frames) > 1:
             raise Inline
@@ -189,6 +191,7 @@ def unembed(e: Elaborator, attrs: dict[str, Any], x: Any, span: Span, instance: 
             )
         instance = source.instance
     if not attrs["vocab"]:
+        source = source or next(iter(e.embeddings), None)
         if source is None:
             raise e.problem("F304", "unembed needs vocab, since no tokens are embedded", span, expected=("vocab",))
         attrs["vocab"] = source.attrs["vocab"]

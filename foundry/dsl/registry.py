@@ -85,10 +85,12 @@ X = Arg("x", "value")
 
 
 def _pointwise(types: Types, attrs: Attrs) -> TensorType:
-    tensors = [t for t in types if isinstance(t, TensorType)]
-    out = tensors[0]
-    for other in tensors[1:]:
-        out = broadcast(out, other)
+    out: TensorType | None = None
+    for t in types:
+        if not isinstance(t, TensorType):
+            t = TensorType(dtype=INTEGER if float(t).is_integer() else FLOAT)
+        out = t if out is None else broadcast(out, t)
+    assert out is not None
     return out
 
 

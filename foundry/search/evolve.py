@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ class Evolution:
                 plan = confirm.with_winner(state, plan)
                 state.events.append(f"{state.name(plan.winner)} is the winner on validation text")
                 self._note(plan)
-            self._fill(lambda plan=plan: next(self._open_tasks(plan), None))  # type: ignore[misc]
+            self._fill(partial(self._next_of, plan))
             if plan.winner and self.workers.free and (longer := self._with_another_seed(plan)):
                 plan = longer
                 self._note(plan)
@@ -213,10 +214,9 @@ class Evolution:
             self.state.drop(job.eval_id)
         self.workers.close()
 
-    def _open_tasks(self, plan: Plan) -> Iterator[Task]:
-        state = self.state
-        known = state.done | state.tasks.keys()
-        return (task for task in confirm.tasks(state, plan) if task.eval_id not in known)
+    def _next_of(self, plan: Plan) -> Task | None:
+        known = self.state.done | self.state.tasks.keys()
+        return next((task for task in confirm.tasks(self.state, plan) if task.eval_id not in known), None)
 
     def _unfinished(self, plan: Plan, purpose: str) -> bool:
         tasks = confirm.tasks(self.state, plan)

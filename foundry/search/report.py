@@ -18,6 +18,7 @@ from foundry.search.plots import Curve, Panel, Point, compact, loss_curves, scat
 from foundry.search.standings import Standing, standings
 
 Row = dict[str, Any]
+DRAWN = 400  # points of each rung at most, the best ones
 
 
 def write_report(run_dir: str | Path) -> Path:
@@ -167,7 +168,7 @@ def _costs(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
     ):
         points = []
         for rung, found in tables:
-            for standing in found:
+            for standing in found[:DRAWN]:
                 genome_hash = standing.row["genome_hash"]
                 mark = "winner" if genome_hash == best else "baseline" if genome_hash in baselines else ""
                 title = f"{names.get(genome_hash, genome_hash[:8])}: {standing.bits_per_byte:.3f} at rung {rung}"

@@ -169,17 +169,17 @@ class Schedule:
         late = self.state.spent > LATE * self.limit
         for rung in reversed(range(len(self.state.rungs) - 1)):
             if rung == 1:
-                yield from self._tuned_baselines()
+                yield from self._tuned_baselines(late)
             places = (FINALISTS if rung == 1 else FINALISTS + 1) if late else None
             for individual in population.promotable(rung, self.state.search_seed(rung), places):
                 if individual.top == rung:
                     yield self._task(individual, rung + 1, "promote")
 
-    def _tuned_baselines(self) -> Iterator[Task]:
-        """The best learning rate of each tuned baseline at the next rung, when its trials are over."""
+    def _tuned_baselines(self, late: bool) -> Iterator[Task]:
+        """The best learning rate of each tuned baseline at the next rung, when its trials are over or time is."""
         population = self.state.population
         for baseline in self._to_tune():
-            if len(population.variants(baseline)) >= self.trials:
+            if late or len(population.variants(baseline)) >= self.trials:
                 seed = self.state.search_seed(1)
                 pending = [v for v in population.variants(baseline) if (1, seed) not in v.tried]
                 if not pending:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from foundry.compiler.cost import cost
 from foundry.compiler.emit import emit
 from foundry.compiler.load import load
 from foundry.dsl.check import load_program
@@ -116,3 +117,20 @@ def test_generation_goes_on_past_the_last_learned_position():
         for _ in range(20):
             expected = torch.cat((expected, model(expected)[:, -1:].argmax(-1)), 1)
     assert torch.equal(out[:, :25], expected)
+
+
+def test_layers_that_share_keys_and_values_keep_them_once():
+    program = load_program(
+        "@foundry(1);\n"
+        "layer(x, k, v) = x + linear(merge_heads(attend(split_heads(linear(x, 64), 4), k, v)), 64);\n"
+        "model(tokens) = { x = embed(tokens, vocab = 256, width = 64); k = split_heads(linear(x, 64), 4);"
+        " v = split_heads(linear(x, 64), 4); x >> 3 * layer(k = k, v = v) >> unembed(tied = 1) };"
+    )
+    module = load(emit(program))
+    model, past = module.Model().eval(), module.Past()
+    tokens = torch.randint(256, (1, 24))
+    with torch.no_grad():
+        steps = torch.cat([model(tokens[:, t : t + 1], past) for t in range(24)], 1)
+        assert torch.allclose(steps, model(tokens), atol=1e-5)
+    kept = {id(x): x.numel() * 4 for slot in past.slots for x in slot.get("kept", ())}
+    assert sum(kept.values()) == 24 * cost(program, context=24).cache_bytes_per_token == 24 * 2 * 64 * 4

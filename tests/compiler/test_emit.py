@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from foundry.compiler.emit import emit
-from foundry.compiler.load import load, unload
+from foundry.compiler.load import load
 from foundry.compiler.names import MODULE_ATTRIBUTES, Names, class_name, comment, docstring, identifier, number
 from foundry.dsl.check import load_program
 
@@ -276,7 +276,7 @@ def test_names_are_identifiers_that_mean_nothing_else():
         "lambda_", "taken_2", "taken_3", "forward_", "x", "x_2",
     ]  # fmt: skip
     module = torch.nn.Module()  # other libraries may have added attributes of their own to the class
-    ours = [n for n in dir(module) if getattr(getattr(module, n), "__module__", "torch").startswith("torch")]
+    ours = [n for n in dir(module) if (getattr(getattr(module, n), "__module__", None) or "torch").startswith("torch")]
     assert {name for name in ours if not name.startswith("_")} <= MODULE_ATTRIBUTES
 
 
@@ -296,8 +296,6 @@ def test_the_loaded_module_is_the_printed_text():
     assert inspect.getsource(module.Layer).rstrip() == part(text, "Layer")
     with pytest.raises(IndexError):
         module.Model()(torch.full((1, 4), 300))
-    unload(module)
-    assert module.__name__ not in sys.modules
 
 
 def test_twelve_layers_are_emitted_loaded_and_built_in_a_tenth_of_a_second():

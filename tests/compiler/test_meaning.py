@@ -47,6 +47,12 @@ class Interpreter:
             self.known[key] = next(self.parameters).double()
         return self.known[key]
 
+    def table(self, node):
+        """The weights of an unembed: of its own, or those of the embedding that it is tied to."""
+        if not node.attrs["tied"]:
+            return self.weight(node)
+        return next(value for key, value in self.known.items() if key[-1] == node.instance)
+
     def run(self, unit, inputs):
         values = dict(zip(unit.inputs, inputs, strict=True))
         for node in unit.nodes:
@@ -68,7 +74,7 @@ class Interpreter:
             case "embed":
                 return F.embedding(x[..., 0].long(), self.weight(node))
             case "unembed":
-                return x @ (self.known[(node.instance,)] if attrs["tied"] else self.weight(node)).T
+                return x @ self.table(node).T
             case "linear":
                 out = x @ self.weight(node).T
                 if attrs["bias"]:
@@ -244,6 +250,13 @@ model(tokens) = {
   p = embed(position(tokens), vocab = 40, width = 32);
   h = e + p >> 2 * (fn(x) => x + e + mlp(x));
   unembed(h + linear(p + e, 32), tied = 1)
+};
+"""
+GENOMES["tied to an embedding in a block"] = """@foundry(1);
+model(tokens) = {
+  start = sin(tokens * channel_index(tokens, 32));
+  h = start >> share(2 * (fn(x) => tanh(x) + embed(tokens, vocab = 61, width = 32)));
+  unembed(h, tied = 1)
 };
 """
 GENOMES["many numbers"] = """@foundry(1);

@@ -221,3 +221,18 @@ def test_the_recipe_has_defaults_and_takes_functions():
     assert rich.optimizer.settings["momentum"] == 0.95
     assert [n.op for n in rich.context.nodes] == ["less", "where"]
 
+
+
+def test_a_fraction_of_a_whole_number_is_no_whole_number():
+    text = layer("x + embed(position(x) * 0.5, vocab = 128, width = 64)")
+    (error,) = check(text).diagnostics
+    assert (error.code, "looks up tokens or positions" in error.message) == ("F301", True)
+    assert check(layer("x + 0.01 * channel_index(x, 64)")).ok
+
+
+def test_ties_are_to_the_embedding_of_the_model_itself():
+    text = genome(
+        "model(tokens) = { x = embed(position(tokens), vocab = 128, width = 64);"
+        " x + 0 * linear(x, 64) >> 2 * (fn(y) => y + embed(tokens, vocab = 256, width = 64)) >> unembed(tied = 1) };"
+    )
+    assert [d.code for d in check(text).diagnostics if d.severity == "error"]

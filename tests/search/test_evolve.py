@@ -117,13 +117,14 @@ def test_confirmation_alone_sees_test_text_with_seeds_that_the_search_never_saw(
     confirmed = [r for r in archive.rows() if r["rung"] == 3]
     search = [r for r in archive.rows() if r["rung"] < 3]
     assert all(r["test_bpb"] is None for r in search)
-    assert all(r["val_bpb"] is None for r in confirmed) and len(confirmed) >= 9
+    assert all(r["val_bpb"] is None for r in confirmed)
     assert not {r["seed"] for r in confirmed} & {r["seed"] for r in search}
     assert {r["compute_budget"] for r in confirmed} == {run["confirmation"]["compute"]}
     assert run["confirmation"]["compute"] > run["rungs"][-1]["compute"]
     arms = {run["result"][role] for role in ("winner", "baseline", "control")}
     seeds = {h: {r["seed"] for r in confirmed if r["genome_hash"] == h} for h in arms}
-    assert len(arms) == 3 and len({frozenset(s) for s in seeds.values()}) == 1
+    assert len(arms) >= 2 and {frozenset(s) for s in seeds.values()} == {frozenset(run["result"]["seeds"])}
+    assert len(run["result"]["seeds"]) >= 3
 
 
 def test_the_winner_leads_the_finalists_on_validation_text(finished):

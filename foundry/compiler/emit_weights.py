@@ -1,0 +1,75 @@
+"""Weights in emitted classes: what their attributes are called, and the expressions that make them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from foundry.compiler.emit_text import Text
+from foundry.compiler.names import Names
+from foundry.dsl.program import Node, Unit
+from foundry.dsl.registry import PRIMITIVES, param_shape
+
+
+def word(node: Node, unit: Unit) -> str:
+    """What to call the weights, or the part, of a node of a unit."""
+    if node.op == "unembed":
+        return "unembed"
+    if node.op == "repeat":
+        single = node.unit.name if node.unit is not None and node.unit.name else "layer"
+        return single if node.attrs.get("shared") or single.endswith("s") else single + "s"
+    if node.op == "embed" and (len(node.name) < 2 or node.name.endswith("_embed")):
+        return "embed" if node.tensors[0].type.is_tokens else "positions"
+    if node.name:
+        return node.name
+    if node.op == "linear" and node is unit.result:
+        return "out"
+    return {"param": "weight", "call": node.unit.name if node.unit else ""}.get(node.op, node.op)
+
+
+def attribute_names(parts: list[tuple[Node, str, str, str]], names: Names) -> list[str]:
+    """Distinct names for the parts of a class (node, slot, word, expression), numbered where several want one word."""
+    words: list[str] = []
+    first: dict[str, str] = {}
+    for node, _, wanted, _ in parts:  # the convolution after a linear map `v` is `v_conv`
+        other = first.setdefault(wanted, node.op) != node.op and node.op in PRIMITIVES
+        words.append(f"{wanted}_{node.op}" if other else wanted)
+    counts, seen, found = Counter(words), Counter[str](), []
+    for wanted in words:
+        seen[wanted] += 1
+        numbered = f"{wanted}_{seen[wanted]}" if counts[wanted] > 1 else wanted
+        found.append(numbered if wanted == "unembed" else names.claim(numbered))
+    return found
+
+
+def weight(node: Node, number: Callable[[str], Text]) -> str:
+    """The expression that makes the weights of a primitive. `number` gives the text of one of its numbers."""
+    match node.op:
+        case "linear":
+            bias = "" if node.attrs["bias"] else ", bias=False"
+            return f"nn.Linear({number('width').code}, {number('out').code}{bias})"
+        case "unembed":
+            return f"nn.Linear({number('width').code}, {number('vocab').code}, bias=False)"
+        case "embed":
+            return f"nn.Embedding({number('vocab').code}, {number('width').code})"
+        case "conv":
+            return f"Conv({number('width').code}, {number('kernel').code})"
+    return f"nn.Parameter({_filled(node, number)})"
+
+
+def _filled(node: Node, number: Callable[[str], Text]) -> str:
+    """The initial value of a `param`: a tensor full of one number."""
+    init, shape = number("init").code, param_shape(node.type)
+    sizes = ["1"] * len(shape)
+    if node.type.has("head"):
+        sizes[0] = number("heads").code
+    if node.type.has("channel"):
+        sizes[-1] = number("width").code
+    constant = {"1": "ones", "1.0": "ones", "0": "zeros", "0.0": "zeros"}.get(init)
+    if constant and shape:
+        return f"torch.{constant}({', '.join(sizes)})"
+    decimal = init if re.fullmatch(r"-?\d+\.\d+", init) else f"float({init})"
+    if not shape:
+        return f"torch.tensor({decimal})"
+    return f"torch.full(({', '.join(sizes)}{',' if len(sizes) == 1 else ''}), {decimal})"

@@ -74,4 +74,4 @@ def check(run: Path) -> bool:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--probe"]:
         probe(Path(sys.argv[2]))
-    sys.exit(0 if all([check(Path(run)) for run in sys.argv[1:]]) else 1)
+    sys.exit(0 if all(map(check, map(Path, sys.argv[1:]))) else 1)

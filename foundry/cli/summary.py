@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foundry.dsl.program import Node, Program, Unit
+    from foundry.dsl.program import Program
 
 
 def summarise(program: Program) -> dict[str, Any]:
-    """Hash, every figure of the cost model, and `layers`: one entry per call, repeat, or primitive
-    that has weights or looks at other positions, with its depth in the tree and its shapes."""
+    """Hash, every figure of the cost model, and `layers`: one row per operation that has weights or
+    looks along the sequence (see `foundry.compiler.shapes.Row`)."""
     from foundry.compiler.cost import cost
+    from foundry.compiler.shapes import shape_rows
     from foundry.dsl.canonical import architecture_hash, canonical_hash
 
     figures = dataclasses.asdict(cost(program))
@@ -22,43 +23,8 @@ def summarise(program: Program) -> dict[str, Any]:
         "architecture_hash": architecture_hash(program),
         **figures,
         "vocab": program.vocab,
-        "layers": list(_layers(program.model, "model", 0)),
+        "layers": [dataclasses.asdict(row) for row in shape_rows(program)],
     }
-
-
-def _layers(unit: Unit, path: str, depth: int):
-    for node in unit.nodes:
-        if not _counts(node):
-            continue
-        name = node.name or (node.unit.name if node.unit is not None else "") or node.op
-        here = f"{path}.{name}"
-        yield {
-            "path": here,
-            "op": _operation(node),
-            "depth": depth,
-            "times": int(node.attrs.get("times", 1)),  # type: ignore[call-overload]
-            "shared": bool(node.attrs.get("shared", False)),
-            "inputs": [str(tensor.type) for tensor in node.tensors],
-            "output": str(node.type),
-        }
-        if node.unit is not None:
-            yield from _layers(node.unit, here, depth + 1)
-
-
-def _counts(node: Node) -> bool:
-    """Whether a node is worth a line: what is elementwise or rearranges is not."""
-    from foundry.dsl.registry import PRIMITIVES
-
-    if node.unit is not None:
-        return any(_counts(inner) for inner in node.unit.nodes)
-    return node.op in PRIMITIVES and PRIMITIVES[node.op].kind in ("weights", "sequence")
-
-
-def _operation(node: Node) -> str:
-    """`repeat`, a primitive's name, or the name of the function that is called."""
-    if node.op == "call" and node.unit is not None:
-        return node.unit.name or "call"
-    return node.op
 
 
 def write_summary(summary: dict[str, Any], name: str) -> None:
@@ -76,11 +42,7 @@ def write_summary(summary: dict[str, Any], name: str) -> None:
     print(f"{title}  {summary['hash']}  (at a context of {summary['context']:,} tokens)\n")
     for label, value in rows:
         print(f"  {label:<28} {value:>16}")
-    print("\nshapes")
-    for layer in summary["layers"]:
-        times = f"{layer['times']} × " if layer["times"] > 1 else ""
-        own = " (one set of weights)" if layer["shared"] and layer["times"] > 1 else ""
-        name = layer["path"].rsplit(".", 1)[1]
-        label = name if layer["op"] in (name, "repeat") else f"{name}: {layer['op']}"
-        line = "  " * (layer["depth"] + 1) + times + label + own
-        print(f"{line:<48} {', '.join(layer['inputs'])} → {layer['output']}")
+    print(f"\n  {'layer':<28} {'operation':<12} {'gives':<22} {'times':>5} {'parameters':>14} {'FLOPs/token':>14}")
+    for row in summary["layers"]:
+        figures = f"{row['times']:>5} {row['parameters']:>14,} {row['flops']:>14,.0f}"
+        print(f"  {row['path']:<28} {row['op']:<12} {row['shape']:<22} {figures}")

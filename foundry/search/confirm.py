@@ -24,7 +24,7 @@ from foundry.search.population import CONTROL, Individual, better
 from foundry.search.schedule import FINALISTS
 from foundry.search.state import State, Task
 
-FEWEST, MOST = 3, 8  # seeds
+FEWEST, PLANNED, MOST = 3, 6, 12  # seeds: at least, at most in the plan, at most where time is left over
 LONGER = 1.15  # times the longest rung of the search: the least before more seeds are given up for length
 LONGEST = 8.0  # times the longest rung of the search: the most
 CAREFUL = 0.92  # of the time left is planned with
@@ -80,12 +80,12 @@ def _size(
     last, first = state.rungs[-1], state.rungs[0]
     if state.budget.kind == "evals":
         count = int((remaining - len(finalists)) // ARMS)
-        return len(finalists), min(max(count, FEWEST), MOST), 1.5 * last
+        return len(finalists), min(max(count, FEWEST), PLANNED), 1.5 * last
     room = _flop_room if state.budget.kind == "flop" else _time_room
     sizes = [
         (again, count, min(room(state, finalists[:again], baseline, count, remaining), LONGEST * last))
         for again in range(len(finalists), 0, -1)
-        for count in range(MOST, FEWEST - 1, -1)
+        for count in range(PLANNED, FEWEST - 1, -1)
     ]
     again, count, compute = next((size for size in sizes if size[2] >= LONGER * last), sizes[-1])
     return again, count, max(float(f"{compute:.3g}"), first)

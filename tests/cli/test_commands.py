@@ -247,13 +247,13 @@ def test_show_json_has_the_promised_keys():
     assert summary["parameters"] == 256 * 64 + 4 * (64 * 192 + 3 * 64 * 176 + 2 * 64) + 64
     assert summary["cache_bytes_per_token"] == 4 * 2 * 2 * 16 * 4  # layers, key and value, heads, width, float32
     assert summary["flops_per_token"] > 2 * summary["parameters"] * 0.9 and summary["bytes_per_token"] > 0
-    (layer,) = [entry for entry in summary["layers"] if entry["path"] == "model.layer"]
-    assert (layer["times"], layer["inputs"], layer["output"]) == (4, ["seq[64]"], "seq[64]")
+    (keys,) = [entry for entry in summary["layers"] if entry["path"] == "layer/attention/k"]
+    assert (keys["times"], keys["shape"], keys["parameters"]) == (4, "seq[32]", 4 * 64 * 32)
 
 
 def test_show_for_people_names_sizes_and_shapes():
     out = foundry("show", "llama").stdout
-    assert "201,280" in out and "4 × layer" in out and "seq[64]" in out
+    assert "201,280" in out and "layer/attention/k" in out and "seq[64]" in out
 
 
 def test_emit_prints_a_file_that_compiles_or_writes_it(tmp_path):

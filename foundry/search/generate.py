@@ -16,7 +16,7 @@ from foundry.search.draw import Draw, drawing, weighted
 from foundry.search.formulas import FORMULAS, RANGES, Formula
 from foundry.search.genes import GENES, gene, head_counts
 from foundry.search.variation.naming import name_functions
-from foundry.search.variation.trees import Value, applied, block, call, chain, define, fn, list_of, op, rounded
+from foundry.search.variation.trees import Value, applied, block, call, chain, define, fn, list_of, op, rounded, tidy
 from foundry.search.variation.vocabulary import SLOT_ROLES, Callee, callees, shipped
 
 VOCAB = 256  # bytes
@@ -410,7 +410,7 @@ def _definition(name: str, value: Expr) -> Definition:
 def random_genome(source: random.Random | Draw) -> str:
     """The text of a fresh genome at proxy size that checks clean."""
     draw = drawing(source)
-    text = format_genome(random_tree(draw))
-    while not check(text).ok:
-        text = format_genome(random_tree(draw))
-    return text
+    while True:
+        text = format_genome(tidy(random_tree(draw)))
+        if check(text).ok:
+            return text

@@ -14,7 +14,7 @@ from typing import Any
 SEED, TUNE, CONTROL = "seed", "tune", "control"  # operators of genomes that no mutation made
 RECENT = 60  # genomes young enough to be parents, beside the best of each family
 TOURNAMENT = 4
-NICHED = 0.5  # of the tournaments are held within one family
+NICHED = 0.3  # of the tournaments are held within one family
 
 
 @dataclass
@@ -130,7 +130,7 @@ class Population:
         return sorted(kept.values(), key=lambda i: i.born)
 
     def choose_parent(self, rng: random.Random) -> Individual:
-        """A tournament, in half the cases within a family drawn at random: quality, and variety.
+        """A tournament, in some cases within a family drawn at random: quality, and variety.
 
         The best of a random few rather than the best of all, and the old retire: Real et al. 2019, 1802.01548.
         """

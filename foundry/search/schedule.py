@@ -24,6 +24,7 @@ from foundry.search.tune import STEP, learning_rate, next_factor, scale_learning
 SEARCH_SHARE = 0.56  # of the budget; the rest confirms and reports
 NOISE_RUNS = 2  # of the best baseline at the first rung, with seeds of their own
 TUNED = 2  # baselines whose learning rate is tuned
+REACH = 0.3  # bits per byte: one further behind the best is not tuned, since no rate has been seen to bring as much
 TUNING_SHARE = 0.4  # of what is spent may go into learning rates while children wait
 LATE = 0.7  # of the search, after which the best children move up whatever their number
 FINALISTS = 3
@@ -36,7 +37,7 @@ SHORTEST_SEARCH = 0.35  # of the budget, where the machine is so slow that confi
 def first_compute(budget: Budget, workers: int, speed: float) -> float:
     """The compute of the first rung: longer budgets buy longer evaluations as well as more of them.
 
-    3.5 seconds for ten minutes on two workers, and with the square root of the budget. Steps of √2, so
+    2.5 seconds for ten minutes on two workers, and with the square root of the budget. Steps of √2, so
     that machines of about the same speed compare genomes at the same compute. Evaluations of no
     stated length get the usual rungs, and none gets less than LEAST.
     """
@@ -46,7 +47,7 @@ def first_compute(budget: Budget, workers: int, speed: float) -> float:
     whole = budget.amount * workers * speed if budget.kind == "seconds" else budget.amount
     usual_speed = usual / RUNGS[0].seconds
     of_ten_minutes = 1200 * (speed if budget.kind == "seconds" else usual_speed)
-    seconds = 3.5 * math.sqrt(whole / of_ten_minutes)
+    seconds = 2.5 * math.sqrt(whole / of_ten_minutes)
     wanted = min(max(seconds, 1.0), 60.0) * (speed if budget.kind == "seconds" else usual_speed)
     compute = usual * math.sqrt(2) ** round(2 * math.log2(wanted / usual))
     return max(LEAST, float(f"{compute:.3g}"))
@@ -229,14 +230,15 @@ class Schedule:
                 yield from self._variant(child, 1 / STEP)
 
     def _to_tune(self) -> list[Individual]:
-        """The best baselines, once each has run at the second rung with its own learning rate."""
+        """The best baselines, once each has run at the second rung with its own learning rate: the first, and
+        others within its reach."""
         population, seed = self.state.population, self.state.search_seed(1)
         baselines = population.baselines()
         alive = [b for b in baselines if not b.failed]
         if not alive or any((1, seed) not in b.tried for b in alive):
             return []
         ranked = population.best((b for b in alive if (1, seed) in b.scores), 1)
-        return ranked[:TUNED]
+        return [b for b in ranked[:TUNED] if b.scores[1, seed] - ranked[0].scores[1, seed] < REACH]
 
     def _tried(self, baseline: Individual) -> list[tuple[float, float | None]]:
         own = learning_rate(self.state.candidate(baseline.genome_hash).text)

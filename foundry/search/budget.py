@@ -51,7 +51,9 @@ def parse_budget(text: str) -> Budget:
         BudgetError: it is not such a text, or too little to confirm anything, or beyond bounds.
     """
     shown = text if len(text) <= 40 else text[:40] + "…"
-    match = re.fullmatch(r"\s*([-+]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:e[-+]?\d{1,4})?)\s*([a-z]*)\s*", text.lower())
+    match = re.fullmatch(
+        r"\s*([-+]?(?:\d{1,40}\.?\d{0,40}|\.\d{1,40})(?:e[-+]?\d{1,4})?)\s*([a-z]*)\s*", text.lower(), re.ASCII
+    )
     if match is None:
         raise BudgetError(f"budget {shown!r} is not a number with a unit; {EXAMPLES}")
     number, unit = float(match[1]), match[2]

@@ -27,7 +27,7 @@ from foundry.search.state import State, Task
 FEWEST, PLANNED, MOST = 3, 6, 12  # seeds: at least, at most in the plan, at most where time is left over
 LONGER = 1.15  # times the longest rung of the search: the least before more seeds are given up for length
 LONGEST = 8.0  # times the longest rung of the search: the most
-CAREFUL = 0.92  # of the time left is planned with
+CAREFUL = 0.87  # of the time left is planned with
 ARMS = 3
 
 

@@ -17,8 +17,11 @@ Genome = Annotated[str, typer.Argument(metavar="F", help="A path, - for standard
 Genomes = Annotated[
     list[str], typer.Argument(metavar="F…", help="Paths, - for standard input, or shipped names (llama).")
 ]
-Seed = Annotated[int, typer.Option(metavar="S", help="The same seed gives the same result.")]
+Seed = Annotated[int, typer.Option(metavar="S", min=0, max=2**31 - 1, help="The same seed gives the same result.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+LONGEST_PATH = 4096  # characters
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,10 @@ def resolve(argument: str) -> str:
     """
     from foundry.dsl.source import resource_folder
 
+    if not argument:
+        raise Misuse("an empty argument names no genome")
+    if len(argument) > LONGEST_PATH:
+        raise Misuse(f"no file has a name of {len(argument)} characters")
     path = Path(argument)
     if argument == "-" or (path.exists() and not path.is_dir()):
         return argument
@@ -57,8 +64,10 @@ def expand(arguments: list[str]) -> list[str]:
         Misuse: a folder without genomes.
     """
     files: list[str] = []
+    if arguments.count("-") > 1:
+        raise Misuse("standard input can be read only once: give - once")
     for argument in arguments:
-        if not Path(argument).is_dir():
+        if not argument or len(argument) > LONGEST_PATH or not Path(argument).is_dir():
             files.append(argument)
             continue
         found = sorted(str(path) for path in Path(argument).rglob("*.genome"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime
 import enum
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -54,6 +56,7 @@ def evolve(
     strategy: Annotated[Strategy, typer.Option(help="random learns nothing: the control.")] = Strategy.evolve,
 ) -> int:
     """Search for a genome that learns better, and confirm it."""
+    began = time.monotonic()  # importing torch is part of the budget
     from foundry.cli.live import watching
     from foundry.data.documents import CorpusError
     from foundry.search.archive import ArchiveError
@@ -68,8 +71,9 @@ def evolve(
         else:
             if not budget:
                 raise Misuse("say how much to spend, for example --budget 10min")
+            out = out or _new_folder()
             settings = Settings(
-                out=out or _new_folder(),
+                out=out,
                 budget=parse_budget(budget),
                 data=data or None,
                 seed=seed,
@@ -77,13 +81,15 @@ def evolve(
                 strategy=strategy.value,
             )
         with watching() as notify:
-            result = search(settings, notify)
+            result = search(replace(settings, began=began), notify)
     except BudgetError as error:
         raise Misuse(str(error)) from None
     except (ArchiveError, CorpusError) as error:
         raise Failure(str(error)) from None
     except KeyboardInterrupt:
-        raise Failure(f"stopped; go on with  foundry evolve --resume {settings.out}", INTERRUPTED) from None
+        begun = Path(out or resume, "run.json").is_file()
+        raise Failure(f"stopped; go on with  foundry evolve --resume {out or resume}" if begun else "stopped",
+                      INTERRUPTED) from None  # fmt: skip
     _print_end(result)
     return INTERRUPTED if result.stopped else 0
 
@@ -103,15 +109,18 @@ def _resumed(folder: str, given: set[str], workers: int) -> Settings:
     if settled:
         raise Misuse(f"--resume goes on with the run's own settings; leave out --{settled[0]}")
     own = Archive(folder).read_run()["settings"]
-    return Settings(
-        out=folder,
-        budget=Budget(**own["budget"]),
-        data=own["data"],
-        seed=own["seed"],
-        workers=workers,
-        strategy=own["strategy"],
-        resume=True,
-    )
+    try:
+        return Settings(
+            out=folder,
+            budget=Budget(str(own["budget"]["kind"]), float(own["budget"]["amount"])),
+            data=own["data"],
+            seed=own["seed"],
+            workers=workers,
+            strategy=own["strategy"],
+            resume=True,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise Failure(f"{folder}/run.json: damaged settings ({error}); name another run folder") from None
 
 
 def _new_folder() -> str:
@@ -128,6 +137,7 @@ def _print_end(result: Result) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from foundry.evals.statistics import WORSE
     from foundry.search.archive import Archive
     from foundry.search.verdict import ROLES, arms, sentence
 
@@ -149,7 +159,7 @@ def _print_end(result: Result) -> None:
             table.add_row(ROLES[arm.role], arm.name, score, str(done), f"{arm.learning_rate:g}")
         console.print(table)
     folder = result.folder
-    best = "the winner" if result.winner else "the best baseline"
+    best = "the winner" if result.winner and result.verdict != WORSE else "the best baseline"
     files = {"report.html": "what happened", "best.genome": best, "best.py": "the same as PyTorch, on its own"}
     files = {name: what for name, what in files.items() if (folder / name).exists()}
     console.print()

@@ -52,7 +52,7 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 fine, 1 errors, 2 misuse, 130 interrupted."""
+    """Run one command line and return its exit code: 0 fine, 1 errors, 2 misuse, 130 interrupted, 141 reader gone."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         code = app(args=list(arguments), prog_name="foundry", standalone_mode=False) or 0

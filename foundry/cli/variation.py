@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foundry.cli.arguments import Genome, Seed, load_source
+from foundry.cli.failures import Misuse
 
 if TYPE_CHECKING:
     from foundry.search.operators import Child
@@ -59,6 +60,8 @@ def cross(a: Genome, b: Genome, seed: Seed = 0) -> int:
     """Print a child of two genomes."""
     from foundry.search.operators import crossover
 
+    if a == b == "-":
+        raise Misuse("standard input can be read only once: give - once")
     first, second = load_source(a)[0], load_source(b)[0]
     _print_child(crossover(first.text, second.text, random_numbers.Random(seed)))
     return 0

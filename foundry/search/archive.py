@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+NEEDED = ("settings", "data", "versions", "machine", "baselines")  # what run.json always has
 SCHEMA_VERSION = 1
 STATUSES = ("ok", "diverged", "timeout", "out_of_memory", "crashed", "rejected", "quarantined")
 
@@ -199,6 +200,9 @@ class Archive:
             run = json.loads(path.read_bytes())
             if not (isinstance(run, dict) and isinstance(run.get("run_id"), str)):
                 raise ValueError("it has no run_id")
+            lacking = [key for key in NEEDED if not isinstance(run.get(key), dict)]
+            if lacking:
+                raise ValueError(f"it lacks {lacking[0]}")
             return run
         except (OSError, ValueError, RecursionError) as error:
             raise ArchiveError(f"{path}: not the description of a run ({error}); name another folder") from None

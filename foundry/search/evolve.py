@@ -20,6 +20,7 @@ from foundry.compiler.emit import emit
 from foundry.data.corpus import Corpus, load_corpus
 from foundry.dsl.check import load_program
 from foundry.evals.rungs import RUNGS
+from foundry.evals.statistics import WORSE
 from foundry.search import candidates, confirm
 from foundry.search.archive import Archive, ArchiveError
 from foundry.search.budget import Budget
@@ -50,7 +51,8 @@ def evolve(settings: Settings, notify: Callable[[Snapshot], None]) -> Result:
         GenomeError: a baseline has errors.
         KeyboardInterrupt: Ctrl-C was pressed twice.
     """
-    with _opened(settings) as evolution, _interruptible(evolution):
+    began = settings.began or time.monotonic()
+    with _opened(settings, began) as evolution, _interruptible(evolution):
         evolution.notify = notify
         return evolution.go()
 
@@ -144,7 +146,7 @@ class Evolution:
         self.phase = "report"
         self._tell()
         result = state.run["result"]
-        best = result["winner"] or result["baseline"]
+        best = result["baseline"] if result["verdict"] == WORSE or not result["winner"] else result["winner"]
         if best:
             text = state.candidate(best).text
             state.archive.write_file("best.genome", text)
@@ -307,7 +309,7 @@ def _plan_from(stored: dict[str, Any] | None) -> Plan | None:
 
 
 @contextmanager
-def _opened(settings: Settings) -> Iterator[Evolution]:
+def _opened(settings: Settings, began: float) -> Iterator[Evolution]:
     """The run of some settings, new or resumed. On leaving, no worker is left and the folder is free."""
     archive = Archive(settings.out) if settings.resume else None
     if archive is not None:
@@ -315,10 +317,10 @@ def _opened(settings: Settings) -> Iterator[Evolution]:
     workers = Workers(settings.run_job, settings.workers, settings.memory, settings.preload)
     try:
         if archive is None:
-            archive, state, corpus = _new(settings)
+            archive, state, corpus = _new(settings, began)
             left_over: list[dict[str, Any]] = []
         else:
-            state, corpus, left_over = _resumed(archive, settings)
+            state, corpus, left_over = _resumed(archive, settings, began)
         yield Evolution(state, workers, corpus, left_over)
     finally:
         workers.close()
@@ -326,7 +328,7 @@ def _opened(settings: Settings) -> Iterator[Evolution]:
             archive.close()
 
 
-def _new(settings: Settings) -> tuple[Archive, State, Corpus]:
+def _new(settings: Settings, began: float) -> tuple[Archive, State, Corpus]:
     corpus = load_corpus(settings.data)
     texts = settings.baselines if settings.baselines is not None else candidates.shipped_baselines()
     baselines = {name: candidates.read(text) for name, text in texts.items()}
@@ -334,10 +336,10 @@ def _new(settings: Settings) -> tuple[Archive, State, Corpus]:
     archive = Archive.create(settings.out, run)
     for candidate in baselines.values():
         archive.write_genome(candidate.genome_hash, candidate.text)
-    return archive, open_state(archive, run), corpus
+    return archive, open_state(archive, run, began), corpus
 
 
-def _resumed(archive: Archive, settings: Settings) -> tuple[State, Corpus, list[dict[str, Any]]]:
+def _resumed(archive: Archive, settings: Settings, began: float) -> tuple[State, Corpus, list[dict[str, Any]]]:
     """The run of a folder. One that was stopped before its search was over goes on searching, and is confirmed
     again with seeds that nobody has seen; one that is finished is reported again."""
     run = archive.read_run()
@@ -351,7 +353,7 @@ def _resumed(archive: Archive, settings: Settings) -> tuple[State, Corpus, list[
             )
         run["settings"]["workers"] = settings.workers
         left_over = run["running"] if run["state"] == "search" else []
-        state = open_state(archive, run)
+        state = open_state(archive, run, began)
     except (KeyError, TypeError) as error:
         raise ArchiveError(f"{archive.folder / 'run.json'}: lacks {error}; name another run folder") from None
     if run["state"] == "stopped" and state.spent < Schedule(state, []).limit:

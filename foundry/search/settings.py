@@ -37,6 +37,7 @@ class Settings:
     strategy: evolve, or random: the control, which draws fresh genomes and learns nothing.
     baselines: genome text by name; None stands for the genomes that ship with foundry.
     run_job: evaluates a job in a worker; a module-level function. preload: modules it needs.
+    began: the time.monotonic() from which the budget counts; None: when `evolve` is called.
     """
 
     out: str | Path
@@ -50,6 +51,7 @@ class Settings:
     baselines: Mapping[str, str] | None = None
     run_job: Callable[[Job], dict[str, Any]] = proxy_job
     preload: tuple[str, ...] = ("foundry.search.warm",)
+    began: float | None = None
 
 
 @dataclass(frozen=True)

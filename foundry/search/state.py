@@ -49,9 +49,9 @@ class Task:
 
 
 class State:
-    """A run in progress. `run` is the content of run.json."""
+    """A run in progress. `run` is the content of run.json; `began` the time.monotonic() that its clock counts from."""
 
-    def __init__(self, archive: Archive, run: dict[str, Any]):
+    def __init__(self, archive: Archive, run: dict[str, Any], began: float):
         self.archive, self.run = archive, run
         self.population = Population()
         self.tasks: dict[str, Task] = {}  # under way, by eval_id
@@ -61,7 +61,7 @@ class State:
         self.compute = 0.0
         self.test_scores: dict[tuple[str, int, int], float] = {}  # (genome, rung, seed)
         self._candidates: dict[str, Candidate] = {}
-        self._started = time.monotonic()
+        self._started = began
         self._before = sum(session["seconds"] for session in run["sessions"])
 
     # What the run is -------------------------------------------------------------------------------
@@ -246,10 +246,10 @@ def new_run(settings: Settings, corpus: Any, baselines: Mapping[str, str]) -> di
     }
 
 
-def open_state(archive: Archive, run: dict[str, Any]) -> State:
+def open_state(archive: Archive, run: dict[str, Any], began: float) -> State:
     """The state of a run from its archive; a session begins. What was under way is in `run["running"]`."""
     run["sessions"].append({"started": now(), "seconds": 0.0})
-    state = State(archive, run)
+    state = State(archive, run, began)
     births = [(row["genome_hash"], row["operator"], row["parent_hashes"]) for row in archive.rows()]
     births += [(entry["genome_hash"], entry["operator"], entry["parents"]) for entry in run["running"]]
     for genome_hash in run["baselines"].values():

@@ -57,7 +57,10 @@ def plan_steps(
         cost = rows * context * compute_per_token(context)
         if spent + cost / 2 > compute:
             break
-        steps.append(Step(progress, context, rows, _finite(module.schedule, "schedule", progress), cost))
+        factor = _finite(module.schedule, "schedule", progress)
+        if factor < 0:
+            raise PlanError(f"the schedule is {factor:.3g} at t = {progress:.3g}, and a rate below 0 unlearns")
+        steps.append(Step(progress, context, rows, factor, cost))
         spent += cost
     if len(steps) < FEWEST_STEPS:
         raise PlanError(f"the compute allows {len(steps)} steps, and training needs {FEWEST_STEPS}")

@@ -343,3 +343,40 @@ def test_an_unreadable_file_is_named(tmp_path):
         file = Path(file, "inside.genome")
     done = foundry("check", file)
     assert done.returncode in (1, 2) and str(file) in one_line(done)
+
+
+# arguments that mean nothing -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("check", ""), "empty argument"),
+        (("check", "-", "-"), "only once"),
+        (("cross", "-", "-"), "only once"),
+        (("check", "x" * 5000), "5000 characters"),
+        (("random", "--seed", "-1"), "--seed"),
+        (("evolve", "--budget", "10min", "--seed", str(10**18)), "--seed"),
+        (("evolve", "--budget", "１0min"), "not a number with a unit"),  # a full-width digit
+    ],
+)
+def test_arguments_that_mean_nothing_are_misuse_in_one_line(arguments, says):
+    done = foundry(*arguments, text=GOOD)
+    assert done.returncode == 2
+    assert says in one_line(done) and len(one_line(done)) < 200
+
+
+def test_fmt_of_an_unset_variable_touches_nothing(tmp_path, monkeypatch):
+    (tmp_path / "a.genome").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    assert foundry("fmt", "").returncode != 0
+    assert (tmp_path / "a.genome").read_text() == GOOD
+
+
+@pytest.mark.parametrize("verb", [("report",), ("top",), ("evolve", "--resume")])
+@pytest.mark.parametrize("content", ['{"run_id": "x"}', '{"run_id": "x", "settings": {}}', "[1, 2]", "{"])
+def test_a_damaged_description_of_a_run_is_named(verb, content, tmp_path):
+    (tmp_path / "run.json").write_text(content)
+    done = foundry(*verb, tmp_path)
+    assert done.returncode == 1
+    assert "run.json" in one_line(done)

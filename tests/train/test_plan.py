@@ -80,3 +80,9 @@ def test_a_schedule_without_a_finite_value_is_refused(module, name, function):
     setattr(module, name, function)
     with pytest.raises(PlanError, match=f"the {name} (has no value|is (nan|inf)) at t = 0"):
         plan(module)
+
+
+def test_a_schedule_below_zero_is_no_schedule(module):
+    module.schedule = lambda t: 0.5 - t
+    with pytest.raises(PlanError, match="the schedule is -"):
+        plan(module)

@@ -345,7 +345,7 @@ def test_an_unreadable_file_is_named(tmp_path):
     assert done.returncode in (1, 2) and str(file) in one_line(done)
 
 
-# arguments that mean nothing -------------------------------------------------------------------------------------------
+# arguments that mean nothing  ------
 
 
 @pytest.mark.parametrize(

@@ -177,15 +177,16 @@ class Schedule:
                     yield self._task(individual, rung + 1, "promote")
 
     def _tuned_baselines(self, late: bool) -> Iterator[Task]:
-        """The best learning rate of each tuned baseline at the next rung, when its trials are over or time is."""
+        """The two best learning rates of each tuned baseline at the next rung, when its trials are over or time
+        is: rates that are level at one rung need not be at the next."""
         population = self.state.population
         for baseline in self._to_tune():
             if late or len(population.variants(baseline)) >= self.trials:
                 seed = self.state.search_seed(1)
                 pending = [v for v in population.variants(baseline) if (1, seed) not in v.tried]
                 if not pending:
-                    for best in population.best(population.variants(baseline), 1)[:1]:
-                        yield self._task(best, 2, "tune")
+                    for variant in population.best(population.variants(baseline), 1)[:2]:
+                        yield self._task(variant, 2, "tune")
 
     # Learning rates --------------------------------------------------------------------------------
 

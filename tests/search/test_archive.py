@@ -11,7 +11,7 @@ import pytest
 
 from foundry.search.archive import NAMES, Archive, ArchiveError
 
-RUN = {"run_id": "feed", **dict.fromkeys(("settings", "data", "versions", "machine", "baselines"), {})}
+RUN = {"run_id": "feed", "settings": {}, "data": {}, "versions": {}, "machine": {}, "baselines": {}}
 # DESIGN's columns of an evaluation row, and the score that only confirmation fills in
 EXPECTED = [
     "eval_id", "run_id", "genome_hash", "behaviour_hash", "parent_hashes", "operator", "rung", "seed", "status",

@@ -252,13 +252,6 @@ model(tokens) = {
   unembed(h + linear(p + e, 32), tied = 1)
 };
 """
-GENOMES["tied to an embedding in a block"] = """@foundry(1);
-model(tokens) = {
-  start = sin(tokens * channel_index(tokens, 32));
-  h = start >> share(2 * (fn(x) => tanh(x) + embed(tokens, vocab = 61, width = 32)));
-  unembed(h, tied = 1)
-};
-"""
 GENOMES["many numbers"] = """@foundry(1);
 capped(x, cap) = attention(x, heads = 2, score = fn(s) => cap * tanh(s / cap));
 layer(x, hidden, cap) = x + mlp(x, hidden = hidden) + capped(x, cap = cap);

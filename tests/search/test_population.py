@@ -78,7 +78,7 @@ def test_parents_are_good_and_of_all_families():
     rng = random.Random(0)
     chosen = Counter(population.choose_parent(rng).genome_hash for _ in range(2000))
     of_scan = sum(count for name, count in chosen.items() if name.startswith("s")) / 2000
-    assert 0.2 < of_scan < 0.4  # half of the tournaments are within a family, and half of those within this one
+    assert 0.1 < of_scan < 0.25  # three in ten tournaments are within a family, and half of those within this one
     assert chosen["a0"] > 5 * max(1, chosen["a30"])
 
 

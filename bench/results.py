@@ -32,7 +32,8 @@ def row(folder: Path) -> str:
     run, rows = archive.read_run(), archive.rows()
     result, settings = run["result"], run["settings"]
     failed = sum(Counter(r["status"] for r in rows if r["status"] != "ok").values())
-    means = {arm: sum(values) / len(values) for arm, values in result["test_bpb"].items() if values}
+    scores = {arm: [v for v in values if v is not None] for arm, values in result["test_bpb"].items()}
+    means = {arm: sum(values) / len(values) for arm, values in scores.items() if values}
     baseline = names(archive).get(result["baseline"], "–")
     cells = [
         f"{settings['strategy']}, {settings['seed']}",

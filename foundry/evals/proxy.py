@@ -7,13 +7,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
 import torch
 
-from foundry.compiler.cost import cost
+from foundry.compiler.cost import compute_per_token, cost
 from foundry.compiler.emit import emit
 from foundry.compiler.load import load
 from foundry.data.corpus import Corpus
@@ -105,12 +105,9 @@ def _evaluate(text: str, corpus: Corpus, compute: float, seed: int, split: str, 
         cache_bytes_per_token=figures.cache_bytes_per_token,
     )
 
-    @cache
-    def compute_per_token(context: int) -> float:
-        return cost(program, context=context).compute_per_token
-
     module = load(emit(program))
-    train_and_score(module, corpus, compute, compute_per_token, seed, split, found)
+    per_token = cache(partial(compute_per_token, program))
+    train_and_score(module, corpus, compute, per_token, seed, split, found)
 
 
 def train_and_score(

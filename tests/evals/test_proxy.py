@@ -3,12 +3,12 @@
 import dataclasses
 import math
 import statistics
-from pathlib import Path
 
 import pytest
 import torch
 
 from foundry.data.corpus import load_corpus
+from foundry.dsl.source import resource
 from foundry.evals import proxy
 from foundry.evals.proxy import Outcome, Refused, evaluate, train_and_score
 
@@ -190,7 +190,7 @@ def test_ctrl_c_is_not_an_outcome(corpus, monkeypatch):
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "primer", "hybrid"])
 def test_the_baselines_train_and_are_causal(corpus, name):
-    text = Path(proxy.__file__).parents[2].joinpath("genomes", f"{name}.genome").read_text()
+    text = resource("genomes", f"{name}.genome")
     outcome = evaluate(text, corpus, compute=8e10, seed=0)
     assert (outcome.status, outcome.message) == ("ok", "")
     assert outcome.bits_per_byte < 7.5

@@ -231,7 +231,8 @@ class Small:
 def test_ctrl_c_ends_the_search_and_confirms_and_the_run_can_go_on(data, tmp_path):
     folder = tmp_path / "run"
     with Small(folder, data, 80) as small:
-        small.wait_for("done 2")
+        while int(small.wait_for("done").split()[1]) < 20:
+            pass
         small.process.send_signal(signal.SIGINT)
         assert small.wait_for("verdict").split()[-1] == "stopped"
     stopped = rows_of(folder)

@@ -217,12 +217,12 @@ def fold(e: Elaborator, function: Primitive, inputs: list[Any], span: Span) -> i
         return result if abs(result) < 1 << 53 else float(result)
     return (
         int(result)
-        if result == math.floor(result) and abs(result) < 1 << 53 and not is_decimal(function, inputs)
+        if result == math.floor(result) and abs(result) < 1 << 53 and not is_decimal(inputs)
         else float(result)
     )
 
 
-def is_decimal(function: Primitive, inputs: list[Any]) -> bool:
+def is_decimal(inputs: list[Any]) -> bool:
     """Whether a whole result stays a decimal number: only sizes, made of whole numbers, become whole."""
     return any(isinstance(i, float) for i in inputs)
 

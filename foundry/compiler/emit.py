@@ -22,6 +22,11 @@ MECHANISMS = (
     "past",
     "heads",
     "rotate",
+    "concat",
+    "lookup",
+    "top",
+    "experts",
+    "penalty",
     "shift",
     "conv",
     "scan",
@@ -84,6 +89,8 @@ def _header(program: Program, title: str, parts: list[str]) -> str:
     return "\n".join([f'"""{text}\n"""', "", *imports, "", *constants])
 
 
+LOSS = "The loss of each token: (B, T, 1)."
+
 # ---- the recipe -------------------------------------------------------------------------------------------------
 
 
@@ -93,10 +100,18 @@ def _recipe(program: Program) -> list[str]:
     def own(unit: Unit) -> bool:
         return program.genome.definition(unit.name) is not None
 
+    taught = ("teacher=None",) if any(i.attrs["name"] == "teacher" for i in recipe.loss.inputs) else ()
+    taught_how = " A teacher's logits may be given." if taught else ""
+    eased = recipe.difficulty and _function(
+        "difficulty",
+        recipe.difficulty,
+        own(recipe.difficulty),
+        ("t",),
+        "scalar",
+        "The easiest share of the data to train on at progress t.",
+    )
     return [
-        _function(
-            "loss", recipe.loss, own(recipe.loss), ("logits", "y"), "tensor", "The loss of each token: (B, T, 1)."
-        ),
+        _function("loss", recipe.loss, own(recipe.loss), ("logits", "y", *taught), "tensor", LOSS + taught_how),
         _function(
             "schedule",
             recipe.schedule,
@@ -113,6 +128,7 @@ def _recipe(program: Program) -> list[str]:
             "scalar",
             "How many tokens to train on in a row at progress t.",
         ),
+        *([eased] if eased else []),
         _optimizers(recipe.optimizer),
     ]
 
@@ -136,7 +152,8 @@ def _function(name: str, unit: Unit, own: bool, parameters: tuple[str, ...], mod
     result = rendered.result.code
     if mode == "tensor" and "channel" not in unit.result.type.axes:
         result = f"({result})[..., None]"
-    lines = [f'"""{doc}"""', *rendered.lines, f"return {result}"]
+    untaught = ["if teacher is None:", "    teacher = logits.detach()"] if "teacher=None" in parameters else []
+    lines = [f'"""{doc}"""', *untaught, *rendered.lines, f"return {result}"]
     above = [f"# {comment(c)}" for c in unit.comments if own and comment(c)]
     return "\n".join([*above, f"def {name}({', '.join(parameters)}):", *(f"    {line}" for line in lines)])
 

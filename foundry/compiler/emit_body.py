@@ -17,6 +17,7 @@ from foundry.compiler.emit_text import (
     elementwise,
     in_memory,
     indexed,
+    literal,
     method,
     scalar,
 )
@@ -91,14 +92,14 @@ class _Plan:
         fused = self.context.fused
         if fused is not None and node is self.unit.result:
             return [self.unit.inputs[0], *(n for n in (fused.weight, fused.bias) if n is not None)]
-        if node.op in ("position", "channel_index"):
+        if node.op in ("position", "channel_index", "table"):
             return [self.anchor(node)]
         return list(node.tensors)
 
     def anchor(self, node: Node) -> Node:
         """A value at hand that says how many tokens there are, and on which device."""
         for i in self.unit.inputs:
-            if node.op == "channel_index" or "token" in i.type.axes:
+            if node.op != "position" or "token" in i.type.axes:
                 return i
         return node.tensors[0]
 
@@ -303,7 +304,26 @@ class _Writer:
             case "merge_heads":
                 return Text(f"merge_heads({x.code})")
             case "concat":
-                return Text(f"torch.cat(({x.code}, {self.operand(node, 1).code}), -1)")
+                want = in_memory(node.type)
+                a, b = (self.operand(node, n, want).code for n in (0, 1))
+                kinds = {(i.type.axes, i.type.heads) for i in node.tensors}
+                return (
+                    self.context.call(node, [Text(a), Text(b)])
+                    if len(kinds) > 1
+                    else Text(f"torch.cat(({a}, {b}), -1)")
+                )
+            case "table":
+                device = self.texts[self.plan.anchor(node)].at(ATOM)
+                numbers = node.attrs["numbers"]
+                assert isinstance(numbers, tuple)
+                listed = ", ".join(literal(float(n)).code for n in numbers)
+                return Text(f"torch.tensor([{listed}], device={device}.device)")
+            case "top":
+                return Text(f"top({self.floats(node).code}, {self.context.number(node, 'count').code})")
+            case "penalty":
+                return Text(f"penalty({x.code}, {self.term(node).code})")
+            case "lookup":
+                return Text(f"lookup({self.context.attribute(node)}, {x.code})")
             case "slice":
                 start, stop = (self.context.number(node, name).code for name in ("start", "stop"))
                 return Text(f"{x.at(ATOM)}[..., {start}:{stop}]")
@@ -317,9 +337,27 @@ class _Writer:
                 return self.context.call(node, [self.operand(node, 0, want), b])
             case "rotate":
                 return self.context.call(node, [self.floats(node), self.operand(node, 1, in_memory(node.type))])
+            case "linear_attend" | "delta_attend":
+                want = ("batch", "head", "token", "channel")
+                factors = [self.operand(node, n, want) for n in range(3, len(node.inputs))]
+                return self.context.call(node, [*(self.floats(node, n) for n in range(3)), *factors])
+            case "experts":
+                return self.context.call(node, [self.floats(node), self.floats(node, 1)])
             case "attend" | "shift" | "conv":
                 return self.context.call(node, [self.floats(node, n) for n in range(len(node.inputs))])
         return self.context.call(node, [self.texts[n] for n in node.tensors])
+
+    def term(self, node: Node) -> Text:
+        """What a penalty adds to the loss: its factors, averaged over the tokens where they have any."""
+        factors, types = [], []
+        for n in (1, 2):
+            value, text = node.inputs[n], self.operand(node, n)
+            if not isinstance(value, Node) and value == 1:
+                continue
+            types.append(value.type if isinstance(value, Node) else None)
+            per_token = isinstance(value, Node) and value.type.has("token")
+            factors.append(Text(f"average({text.code})") if per_token else text)
+        return factors[0] if len(factors) == 1 else elementwise("multiply", factors, types, node.type)
 
 
 def _float(text: Text) -> Text:

@@ -12,11 +12,14 @@ from foundry.compiler.emit_slots import Attention, plan
 from foundry.compiler.names import RESERVED, identifier, number
 from foundry.compiler.recognise import Fused, recognise
 from foundry.dsl.program import Node, Unit
-from foundry.dsl.registry import PRIMITIVES, param_shape
+from foundry.dsl.registry import PRIMITIVES
+from foundry.dsl.rules import param_shape
+
+FLAGS = ("bias", "tied", "shared", "interleaved", "learn", "numbers")
 
 Slot = tuple[int, str]  # a node's index in its unit, and what the number is there
 Numbers = dict[Slot, int | float]
-ACTIVATIONS = ("silu", "gelu", "gelu_tanh")
+ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "softmax")
 
 
 @dataclass(eq=False)
@@ -112,10 +115,10 @@ class Forms:
         for node in unit.nodes:
             inputs = tuple(place[i] if isinstance(i, Node) else -1 for i in node.inputs)
             instance = instances.setdefault(node.instance, len(instances)) if node.instance else -1
-            flags: tuple = tuple(node.attrs.get(name) for name in ("bias", "tied", "shared"))
+            flags: tuple = tuple(node.attrs.get(name) for name in FLAGS)
             if node.op == "attend":
                 p = self.plans[node]
-                flags = (p.mechanism, p.scale is None, p.window is None)
+                flags = (p.mechanism, p.scale is None, p.window is None, node.attrs["top"] == 0)
             inner = tuple((name, self.of[u].index) for name, u in self.inside(node))
             rows.append((node.op, inputs, flags, inner, instance, node.type.axes, node.type.dtype, node.name))
         signature = tuple((i.attrs["name"], i.type.axes, i.type.dtype) for i in unit.inputs)
@@ -191,15 +194,22 @@ class Forms:
                 yield "kernel", _int(attrs["kernel"])
             case "split_heads":
                 yield "heads", node.type.heads
+            case "lookup":
+                yield "init", _number(attrs["init"])
+                yield "width", _int(attrs["size"])
+                if attrs["heads"]:
+                    yield "heads", _int(attrs["heads"])
             case "attend":
                 p = self.plans[node]
                 if p.scale is not None:
                     yield "scale", p.scale
                 if p.window is not None:
                     yield "window", p.window
+                if attrs["top"]:
+                    yield "top", _int(attrs["top"])
             case "number":
                 yield "value", _number(attrs["value"])
-            case "shift" | "channel_index" | "slice" | "repeat":
+            case "shift" | "channel_index" | "slice" | "repeat" | "experts" | "top":
                 for name in ("by", "count", "start", "stop", "times"):
                     if name in attrs:
                         yield name, _int(attrs[name])

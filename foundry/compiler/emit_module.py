@@ -18,7 +18,9 @@ from foundry.dsl.syntax import Call, Genome, Name, walk
 
 WIDEST = 112  # characters of a line, its last indentation not counted
 SLOT_ARGUMENTS = {"score": "s, h, i, j", "bias": "h, i, j", "mask": "h, i, j"}
-TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu({}, approximate="tanh")'}
+TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu({}, approximate="tanh")',
+    "softmax": "torch.softmax({}, -1)",
+}  # fmt: skip
 
 
 def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
@@ -117,7 +119,7 @@ class _Definition:
         """What `__init__` makes, in the order of the nodes: node, slot, the word for it, and its expression."""
         shared: set[int] = set()
         for node in self.unit.nodes:
-            if node.op in PRIMITIVES and node.op != "attend" and self.forms.holds_weights(node):
+            if node.op in PRIMITIVES and node.op not in ("attend", "experts") and self.forms.holds_weights(node):
                 yield node, "", word(node, self.unit), weight(node, partial(self.number, node, building=True))
             for slot, inner in self.forms.inside(node):
                 form = self.forms.of[inner]
@@ -126,15 +128,16 @@ class _Definition:
                 if node.op == "call":
                     shared.add(node.instance)
                 make = f"{form.name}({', '.join(self.passed(node, slot, form, building=True))})"
-                if node.op == "repeat" and not node.attrs.get("shared"):
+                if node.op in ("repeat", "experts") and not node.attrs.get("shared"):
                     make = f"nn.ModuleList({make} for _ in range({self.number(node, 'times', building=True).code}))"
                 yield node, slot, inner.name or slot if slot else word(node, self.unit), make
 
     def construct(self, names: Names) -> None:
         """Name the weights and parts, and write the lines of `__init__` that make them."""
         parts = list(self.parts())
-        for (node, slot, _, make), name in zip(parts, attribute_names(parts, names), strict=True):
-            self.construction.append(f"self.{name} = {make}")
+        for (node, slot, _, make), name in zip(parts, attribute_names(parts, self.unit, names), strict=True):
+            kept = node.op == "param" and not node.attrs["learn"]
+            self.construction.append(f'self.register_buffer("{name}", {make})' if kept else f"self.{name} = {make}")
             if slot:
                 self.slot_attributes[node, slot] = name
             else:
@@ -172,9 +175,15 @@ class _Definition:
         if node.op == "scan":
             return Text(f"scan({codes[0]}, {codes[1]}, past)")
         if node.op == "rotate":
-            return Text(f"rotate({codes[0]}, {codes[1]})")
+            return Text(f"rotate{'_pairs' if node.attrs['interleaved'] else ''}({codes[0]}, {codes[1]})")
+        if node.op == "concat":
+            return Text(f"concat({codes[0]}, {codes[1]})")
+        if node.op in ("linear_attend", "delta_attend"):
+            return Text(f"{node.op}({', '.join(codes)}, past=past)")
         if node.op == "attend":
             return self.attend(node, codes)
+        if node.op == "experts":
+            return Text(f"experts({codes[0]}, {codes[1]}, {self.attribute(node)})")
         assert node.unit is not None
         form = self.forms.of[node.unit]
         past = ["past"] if form.stateful else []
@@ -199,7 +208,7 @@ class _Definition:
 
     def attend(self, node: Node, codes: list[str]) -> Text:
         plan = self.forms.plans[node]
-        arguments = list(codes)
+        arguments = codes[:3]
         if plan.mechanism == "attend_window":
             arguments.append(self.number(node, "window").code)
         for slot, unit in plan.slots:
@@ -208,6 +217,10 @@ class _Definition:
             arguments.append(f"keep={self.number(node, 'window').code}")
         if plan.scale is not None:
             arguments.append(f"scale={self.number(node, 'scale').code}")
+        if node.attrs["top"]:
+            arguments.append(f"top={self.number(node, 'top').code}")
+        if len(codes) > 3:
+            arguments.append(f"sink={codes[3]}")
         return Text(f"{plan.mechanism}({', '.join([*arguments, 'past=past'])})")
 
     def function(self, node: Node, slot: str, unit: Unit) -> str:

@@ -103,6 +103,8 @@ def elementwise(op: str, args: list[Text], types: list[TensorType | None], out: 
         args[0] = method(args[0], "float()")
     if op in BINARY:
         return binary(op, args[0], args[1])
+    if op == "stop":
+        return method(args[0], "detach()")
     if op == "negate":
         return Text(f"-{args[0].at(SIGN)}", SIGN)
     if op == "invert":
@@ -130,6 +132,8 @@ def scalar(op: str, args: list[Text]) -> Text:
         if op in ("both", "either"):
             args = [Text(f"bool({a.code})") for a in args]
         return binary(op, args[0], args[1])
+    if op == "stop":
+        return args[0]
     if op == "negate":
         return Text(f"-{args[0].at(SIGN)}", SIGN)
     if op == "invert":

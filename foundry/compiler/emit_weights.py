@@ -9,13 +9,16 @@ from collections.abc import Callable
 from foundry.compiler.emit_text import Text
 from foundry.compiler.names import Names
 from foundry.dsl.program import Node, Unit
-from foundry.dsl.registry import PRIMITIVES, param_shape
+from foundry.dsl.registry import PRIMITIVES
+from foundry.dsl.rules import lookup_shape, param_shape
 
 
 def word(node: Node, unit: Unit) -> str:
     """What to call the weights, or the part, of a node of a unit."""
     if node.op == "unembed":
         return "unembed"
+    if node.op == "experts":
+        return "experts"
     if node.op == "repeat":
         single = node.unit.name if node.unit is not None and node.unit.name else "layer"
         return single if node.attrs.get("shared") or single.endswith("s") else single + "s"
@@ -28,19 +31,40 @@ def word(node: Node, unit: Unit) -> str:
     return {"param": "weight", "call": node.unit.name if node.unit else ""}.get(node.op, node.op)
 
 
-def attribute_names(parts: list[tuple[Node, str, str, str]], names: Names) -> list[str]:
-    """Distinct names for the parts of a class (node, slot, word, expression), numbered where several want one word."""
+def attribute_names(parts: list[tuple[Node, str, str, str]], unit: Unit, names: Names) -> list[str]:
+    """Distinct names for the parts of a class (node, slot, word, expression).
+
+    Where several want one word they are called by what they come before or after (`attention_norm`, `post_mlp_norm`),
+    and where that does not tell them apart they are numbered.
+    """
     words: list[str] = []
     first: dict[str, str] = {}
     for node, _, wanted, _ in parts:  # the convolution after a linear map `v` is `v_conv`
         other = first.setdefault(wanted, node.op) != node.op and node.op in PRIMITIVES
         words.append(f"{wanted}_{node.op}" if other else wanted)
+    for wanted in {w for w in words if words.count(w) > 1}:
+        same = [n for n, w in enumerate(words) if w == wanted]
+        told = [_by_neighbours(parts[n][0], wanted, unit, words, parts) for n in same]
+        if all(told) and len(set(told)) == len(told) and not set(told) & set(words):
+            for n, name in zip(same, told, strict=True):
+                words[n] = name
     counts, seen, found = Counter(words), Counter[str](), []
     for wanted in words:
         seen[wanted] += 1
         numbered = f"{wanted}_{seen[wanted]}" if counts[wanted] > 1 else wanted
         found.append(numbered if wanted == "unembed" else names.claim(numbered))
     return found
+
+
+def _by_neighbours(node: Node, wanted: str, unit: Unit, words: list[str], parts: list) -> str:
+    """What a part is called by the only part of its class that it leads to, or else by the one that it follows."""
+    word_of = {part: w for (part, *_), w in zip(parts, words, strict=True) if words.count(w) == 1}
+    users = [user for user in unit.nodes if node in user.tensors]
+    short = "norm" if wanted.endswith("norm") else wanted
+    if len(users) == 1 and users[0] in word_of:
+        return f"{word_of[users[0]]}_{short}"
+    before = [i for i in node.tensors if i in word_of]
+    return f"post_{word_of[before[0]]}_{short}" if before else ""
 
 
 def weight(node: Node, number: Callable[[str], Text]) -> str:
@@ -50,21 +74,27 @@ def weight(node: Node, number: Callable[[str], Text]) -> str:
             bias = "" if node.attrs["bias"] else ", bias=False"
             return f"nn.Linear({number('width').code}, {number('out').code}{bias})"
         case "unembed":
-            return f"nn.Linear({number('width').code}, {number('vocab').code}, bias=False)"
+            bias = "" if node.attrs["bias"] else ", bias=False"
+            return f"nn.Linear({number('width').code}, {number('vocab').code}{bias})"
         case "embed":
             return f"nn.Embedding({number('vocab').code}, {number('width').code})"
         case "conv":
             return f"Conv({number('width').code}, {number('kernel').code})"
-    return f"nn.Parameter({_filled(node, number)})"
+        case "param" if not node.attrs["learn"]:
+            return _filled(number, param_shape(node.type), node.type.has("head"), node.type.has("channel"))
+        case "lookup":
+            return f"nn.Parameter({_filled(number, lookup_shape(node.attrs), node.type.has('head'), True)})"
+    filled = _filled(number, param_shape(node.type), node.type.has("head"), node.type.has("channel"))
+    return f"nn.Parameter({filled})"
 
 
-def _filled(node: Node, number: Callable[[str], Text]) -> str:
-    """The initial value of a `param`: a tensor full of one number."""
-    init, shape = number("init").code, param_shape(node.type)
+def _filled(number: Callable[[str], Text], shape: tuple[int, ...], heads: bool, width: bool) -> str:
+    """The initial value of learned numbers: a tensor full of one of them. `heads`, `width`: whether it has the axis."""
+    init = number("init").code
     sizes = ["1"] * len(shape)
-    if node.type.has("head"):
+    if heads:
         sizes[0] = number("heads").code
-    if node.type.has("channel"):
+    if width:
         sizes[-1] = number("width").code
     constant = {"1": "ones", "1.0": "ones", "0": "zeros", "0.0": "zeros"}.get(init)
     if constant and shape:

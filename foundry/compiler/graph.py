@@ -83,6 +83,8 @@ class _Builder:
             scope = (place.scope, "shared", node.instance) if node.instance else (place.scope, index)
             if node.op == "repeat":
                 known[node] = self.repeat(node, operands, names[node], place, scope)
+            elif node.op == "experts":
+                known[node] = self.experts(node, operands, names[node], place, scope)
             elif node.unit is not None:
                 inside = _Place(_join(place.path, names[node]), place.times, place.copies, place.part, scope)
                 known[node] = self.call(node.unit, operands, inside)
@@ -106,6 +108,17 @@ class _Builder:
         inside = _Place(_join(place.path, name), place.times * times, copies, place.part, scope)
         carry = self.add("carry", node.type, {}, operands[:1], "carry", inside, span=node.span)
         return self.call(node.unit, [carry, *operands[1:]], inside)
+
+    def experts(self, node: Node, operands: list, name: str, place: _Place, scope: tuple) -> int:
+        """One expert, which runs for each token as often as a token uses experts; then the sum of their results."""
+        assert node.unit is not None
+        active, count = int(node.attrs["active"]), int(node.attrs["times"])  # type: ignore[call-overload]
+        inside = _Place(_join(place.path, name), place.times * active, place.copies * count, place.part, scope)
+        token = self.add("carry", node.tensors[0].type, {}, operands[:1], "token", inside, span=node.span)
+        result = self.call(node.unit, [token], inside)
+        vertex = self.add(node.op, node.type, node.attrs, operands, name, place, span=node.span)
+        self.graph.add_edge(result, vertex)
+        return vertex
 
     def primitive(self, node: Node, operands: list, name: str, place: _Place, scope: tuple) -> int:
         parts = []

@@ -25,7 +25,7 @@ TOLERANCE = 1e-7  # relative; float32 cannot tell such constants apart
 class Fused:
     """A unit of one input that is one PyTorch operation.
 
-    kind: rmsnorm, layernorm, silu, gelu or gelu_tanh. eps: the norms' constant. weight, bias: nodes
+    kind: rmsnorm, layernorm, silu, gelu, gelu_tanh or softmax. eps: the norms' constant. weight, bias: nodes
     of the unit whose value scales and shifts a norm's channels, or None.
     """
 
@@ -185,6 +185,9 @@ def recognise(unit: Unit) -> Fused | None:
 def _activation(table: _Table, x: Poly, result: Poly) -> Fused | None:
     if _close(result, _product(table, x, table.atom(("sigmoid", x), (x,)))):
         return Fused("silu")
+    total = table.atom(("logsumexp", x), (x,))
+    if _close(result, table.atom(("exp", _sum(x, _scaled(total, -1))), (_sum(x, _scaled(total, -1)),))):
+        return Fused("softmax")
     cube = _product(table, x, _product(table, x, x))
     inner = {
         "erf": ("gelu", _scaled(x, math.sqrt(0.5))),

@@ -131,12 +131,18 @@ def _work(graph: nx.DiGraph, vertex: int, step: Step) -> Work:
 def _traffic(op: str, attrs: dict[str, Any], read: float, out: float, step: Step) -> tuple[float, int]:
     """Bytes per token and kernels of one operation, given the bytes of its operands and of its result."""
     match op:
-        case "split_heads" | "slice":  # views
+        case "split_heads" | "slice" | "stop":  # views
             return 0.0, 1
         case "embed":  # the rows, and where they go
             return 2 * out, 1
-        case "position" | "channel_index":
+        case "position" | "channel_index" | "table" | "lookup":
             return out, 1
+        case "top":  # the largest, zeros, and where they are
+            return 3 * read, 4
+        case "experts":  # rows gathered and scattered for each expert that a token uses
+            return attrs["active"] * (2 * read + 2 * out), 8 * attrs["times"]
+        case "penalty":
+            return 2 * read, 6
         case "logsumexp":  # the maximum, the difference, its exponential, their sum
             return 6 * read + out, 5
         case "conv":  # zeros before the start, then one pass for each tap, which adds to the one before
@@ -177,7 +183,7 @@ def attention_form(attrs: dict[str, Any]) -> str:
     bias: a bias of H × T × T, made in every step. dense: scores of B × H × T × T.
     """
     affine, mask = affine_of(attrs.get("score")), attrs.get("mask")
-    if affine is None:
+    if affine is None or attrs["top"] or attrs["sink"]:
         return "dense"
     if affine.biased:
         return "bias"
@@ -192,7 +198,7 @@ def _learns(unit: Unit | None) -> bool:
 
 def _attend_work(graph: nx.DiGraph, vertex: int, step: Step, form: str) -> Work:
     data = graph.nodes[vertex]
-    q, k, v = operands(graph, vertex)
+    q, k, v, *_ = operands(graph, vertex)
     moved = sum(step.bytes(t) for t in (q, k, v, data["type"]))
     square = BYTES * q.heads * step.context  # of one logit for each key and head
     logits = q.heads * step.context * (2 if q.width < VECTOR else 1)

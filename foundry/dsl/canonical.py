@@ -20,6 +20,15 @@ from foundry.dsl.types import TensorType
 Digest = bytes
 Scope = tuple[object, ...]
 
+# arguments that say nothing where they have this value
+USUAL = {
+    ("rotate", "interleaved"): 0,
+    ("param", "learn"): 1,
+    ("unembed", "bias"): 0,
+    ("attend", "top"): 0,
+    ("attend", "sink"): 0,
+}
+
 # comparisons that are others read from right to left
 MIRRORED = {"greater": "less", "greater_equal": "less_equal"}
 
@@ -60,7 +69,8 @@ def _model(program: Program) -> Digest:
 def _recipe(recipe: Recipe) -> Digest:
     settings = sorted((name, _value(value)) for name, value in recipe.optimizer.settings.items())
     parts: list[object] = [recipe.optimizer.name, settings, _number(recipe.batch), _number(recipe.clip)]
-    return _digest([*parts, *(_function(unit) for unit in (recipe.schedule, recipe.loss, recipe.context))])
+    functions = [recipe.schedule, recipe.loss, recipe.context, *([recipe.difficulty] if recipe.difficulty else [])]
+    return _digest([*parts, *(_function(unit) for unit in functions)])
 
 
 def _function(unit: Unit) -> Digest:
@@ -95,6 +105,8 @@ class _Flattener:
                 known[node] = self.primitive(node, operands, place)
             elif node.op == "repeat":
                 known[node] = self.repeat(node, operands, place)
+            elif node.op == "experts":
+                known[node] = self.experts(node, operands, place)
             else:
                 known[node] = self.unit(node.unit, operands, place)
         return known[unit.result]
@@ -108,6 +120,13 @@ class _Flattener:
             operands = [self.unit(node.unit, operands, inner), *operands[1:]]
         return operands[0]
 
+    def experts(self, node: Node, operands: list[Digest], place: Scope) -> Digest:
+        assert node.unit is not None
+        times = node.attrs["times"]
+        assert isinstance(times, int)
+        parts = [self.unit(node.unit, operands[:1], (place, copy)) for copy in range(times)]
+        return _digest(("experts", operands[1], *parts))
+
     def primitive(self, node: Node, operands: list[Digest], place: Scope) -> Digest:
         if node not in self.heads:
             self.heads[node] = _head(node)
@@ -117,7 +136,7 @@ class _Flattener:
         parts += sorted(operands) if PRIMITIVES[node.op].commutative else operands
         if _has_weights(node):
             parts.append(self.weights.setdefault(place, len(self.weights)))
-        if node.op == "attend":
+        if node.op == "attend":  # after the operands, of which a sink is one
             parts += [self.score(node.attrs.get("score"), place), self.mask(node.attrs.get("mask"), place)]
         return _digest(parts)
 
@@ -145,6 +164,9 @@ def _head(node: Node) -> Digest:
         attrs["scale"] = _number(q.width**-0.5)
     if node.op == "param":  # axes in any order give one type
         attrs["type"] = _shape(node.type)
+    for (op, name), usual in USUAL.items():
+        if node.op == op and attrs.get(name) == _value(usual):
+            del attrs[name]
     return _digest((MIRRORED.get(node.op, node.op), *(f"{name}={value}" for name, value in sorted(attrs.items()))))
 
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from foundry.dsl.diagnostics import Label
 from foundry.dsl.frames import Inline, Problem, describe
 from foundry.dsl.program import Node
-from foundry.dsl.registry import SLOTS, Arg, Mismatch, Primitive
+from foundry.dsl.registry import SLOTS, Arg, Primitive
+from foundry.dsl.rules import Mismatch
 from foundry.dsl.slots import mask, score
 from foundry.dsl.syntax import Span
 from foundry.dsl.types import SCALAR, Clash, TensorType
+from foundry.dsl.units import experts
 from foundry.dsl.values import Axis
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def run_primitive(e: Elaborator, function: Primitive, bound: dict[str, Any], spa
     for arg in function.args:
         value = bound.get(arg.name, arg.default)
         at = spans.get(arg.name, span)
+        if arg.is_tensor and value is None:  # an optional one, which is the last
+            continue
         if arg.is_tensor:
             if not isinstance(value, (Node, int, float)):
                 raise e.problem(
@@ -35,7 +39,7 @@ def run_primitive(e: Elaborator, function: Primitive, bound: dict[str, Any], spa
                     found=describe(value),
                 )
             inputs.append(value)
-        elif arg.sort in ("score", "mask"):
+        elif arg.sort in ("score", "mask", "function"):
             attrs[arg.name] = value
         else:
             attrs[arg.name] = argument(e, function.name, arg, value, at)
@@ -56,6 +60,16 @@ def argument(e: Elaborator, title: str, arg: Arg, value: Any, span: Span) -> Any
                 expected=("head", "channel", "[head, channel]"),
             )
         return tuple(sorted({a.name for a in axes}, reverse=True))
+    if arg.sort == "numbers":
+        if not isinstance(value, tuple) or not value or not all(isinstance(v, (int, float)) for v in value):
+            raise e.problem(
+                "F303",
+                f"{title} takes a list of numbers as {arg.name}, but this is {describe(value)}",
+                span,
+                found=describe(value),
+                help="write [1.0, 1.5]",
+            )
+        return value
     if arg.sort == "list":
         if not isinstance(value, tuple) or len(value) != 2 or not all(isinstance(v, (int, float)) for v in value):
             raise e.problem(
@@ -114,9 +128,8 @@ def primitive(
             span,
             help="write it inside a function",
         )
-    takes_numbers = function.kind == "pointwise" or function.name == "scan"
     for arg, value in zip([a for a in function.args if a.is_tensor], inputs, strict=False):
-        if not takes_numbers and not isinstance(value, Node):
+        if arg.sort != "factor" and not isinstance(value, Node):
             raise e.problem(
                 "F303",
                 f"{function.name} takes a tensor as {arg.name}, but this is {describe(value)}",
@@ -132,6 +145,18 @@ def primitive(
         instance = e.instance()
     if function.name == "unembed":
         instance = unembed(e, attrs, inputs[0], span, instance)
+    if function.name == "lookup":
+        if e.slot() != "score":
+            raise e.problem(
+                "F308",
+                "lookup outside a score function",
+                span,
+                help="embed looks up a vector for each token or position",
+            )
+        attrs["heads"] = param_type(e, attrs["per"], span).heads
+    unit = None
+    if function.name == "experts":
+        unit, attrs = experts(e, attrs["expert"], inputs, (spans or {}).get("expert", span))
     try:
         type = function.shape(types, attrs)
     except Mismatch as m:
@@ -139,6 +164,7 @@ def primitive(
     except Clash as clash:
         raise clash_problem(e, function, clash, inputs, span) from None
     if function.name == "attend":
+        attrs["sink"] = int(len(inputs) > 3)
         attrs["score"] = score(e, attrs["score"], inputs[0].type.heads, span)
         attrs["mask"] = mask(e, attrs["mask"], inputs[0].type.heads, span)
     nested = len(e.frames) > 1 and not any(frame.kind == "repeat" for frame in e.frames)
@@ -160,7 +186,7 @@ def primitive(
         )
     if function.name == "position":  # any sequence of the same tokens will do: the nearest needs no computing
         inputs = [i for i in e.frames[-1].inputs if i.type.has("token")][:1] or inputs
-    node = e.add(function.name, inputs, attrs, type, span, instance=instance)
+    node = e.add(function.name, inputs, attrs, type, span, instance=instance, unit=unit)
     if function.name == "embed" and inputs[0].type.is_tokens:
         e.embeddings.append(node)
     return node
@@ -188,6 +214,13 @@ def unembed(e: Elaborator, attrs: dict[str, Any], x: Any, span: Span, instance: 
                 f"vocab is {attrs['vocab']}, but the tied embedding has {source.attrs['vocab']}",
                 span,
                 expected=(str(source.attrs["vocab"]),),
+            )
+        if attrs["bias"]:
+            raise e.problem(
+                "F308",
+                "tied logits with a bias",
+                span,
+                help="add it afterwards: >> (fn(z) => z + param(0, per = channel))",
             )
         instance = source.instance
     if not attrs["vocab"]:

@@ -28,8 +28,9 @@ class Node:
         primitive in the registry.
     inputs: tensors (nodes of the same unit) and compile-time numbers, in the registry's order.
     attrs: compile-time arguments by name: numbers, strings, axis names; for `attend` also
-        `score` and `mask`, a Unit each or None; for `input` its `name`; for `repeat` its `times`.
-    unit: the body of a `call` or a `repeat`.
+        `score` and `mask`, a Unit each or None; for `input` its `name`; for `repeat` its `times`; for `experts`
+        how many there are, `times`, and how many of them a token uses, `active`.
+    unit: the body of a `call` or a `repeat`, or what each of the `experts` does to its tokens.
     instance: nodes of one program with the same non-zero instance share their weights. For a
         `repeat`, `shared` in attrs says that all its passes use one set.
     name: what the genome calls it ("" where it has no name): a binding, or a function.
@@ -95,8 +96,9 @@ class Recipe:
     """How to train: every part has a default.
 
     schedule: a unit from progress t in [0, 1] to the factor on the learning rate.
-    loss: a unit from (logits, y) to one number per token.
+    loss: a unit from (logits, y), and perhaps a teacher's logits, to one number per token.
     context: a unit from t to the training context in tokens.
+    difficulty: a unit from t to the easiest share of the data that is in use; None for all of it.
     batch: tokens per step. clip: the largest norm of the gradient (0: no clipping).
     """
 
@@ -106,6 +108,7 @@ class Recipe:
     context: Unit
     batch: int
     clip: float
+    difficulty: Unit | None = None
 
 
 @dataclass

@@ -104,8 +104,10 @@ def recipe(e: Elaborator, given: dict[str, Any], span: Span, spans: dict) -> Rec
         raise e.problem(
             "F310", f"loss is {describe(loss)}", at, help="write loss = fn(logits, y) => cross_entropy(logits, y)"
         )
-    per_token = slot_unit(e, loss, "loss", {"logits": seq(e.vocab), "y": TOKENS}, at)
+    slots = {"logits": seq(e.vocab), "y": TOKENS, "teacher": seq(e.vocab)}
+    per_token = slot_unit(e, loss, "loss", slots, at)
     t = per_token.result.type
     if t.axes not in (("batch", "token"), ("batch", "token", "channel")) or t.width > 1:
         raise e.problem("F310", f"loss gives {t} instead of one number per token", at)
-    return Recipe(optimizer, schedule, per_token, context, numbers["batch"], numbers["clip"])
+    difficulty = None if given["difficulty"] is None else scalar("difficulty", None)
+    return Recipe(optimizer, schedule, per_token, context, numbers["batch"], numbers["clip"], difficulty)

@@ -16,30 +16,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from foundry.dsl.types import BOOLEAN, FLOAT, INTEGER, TensorType, broadcast, heads, seq
+from foundry.dsl import rules
+from foundry.dsl.rules import Attrs, Types
+from foundry.dsl.types import INTEGER, TensorType
 
 REQUIRED = object()
-Types = tuple[Any, ...]  # a TensorType for a tensor, a number for a compile-time number
-Attrs = dict[str, Any]
-
-
-class Mismatch(Exception):
-    """Inputs that a primitive does not take.
-
-    message: what is wrong, in lower case. argument: the name of the argument at fault.
-    expected: the legal values, where they are few. help: what to do.
-    """
-
-    def __init__(self, message: str, argument: str = "", expected: tuple = (), help: str = "", code: str = "shape"):
-        super().__init__(message)
-        self.message, self.argument, self.expected, self.help = message, argument, expected, help
-        self.code = code
 
 
 @dataclass(frozen=True)
 class Arg:
-    """An argument: its sort (tokens, seq, heads, value, integer, number, flag, axes, score, mask),
-    its default, and for numbers the legal interval."""
+    """An argument: its sort, its default, and for numbers the legal interval.
+
+    Sorts of tensors: tokens, seq, heads, value (any tensor), factor (any tensor, or a number). Of what is known at
+    compile time: integer, number, flag, axes, numbers (a list), score, mask and function.
+    """
 
     name: str
     sort: str
@@ -49,7 +39,7 @@ class Arg:
 
     @property
     def is_tensor(self) -> bool:
-        return self.sort in ("tokens", "seq", "heads", "value")
+        return self.sort in ("tokens", "seq", "heads", "value", "factor")
 
 
 @dataclass(frozen=True)
@@ -84,205 +74,25 @@ MAX_SIZE = 1 << 24
 X = Arg("x", "value")
 
 
-def _pointwise(types: Types, attrs: Attrs) -> TensorType:
-    out: TensorType | None = None
-    for t in types:
-        if not isinstance(t, TensorType):
-            t = TensorType(dtype=INTEGER if float(t).is_integer() else FLOAT)
-        out = t if out is None else broadcast(out, t)
-    assert out is not None
-    return out
-
-
-def _as_float(types: Types, attrs: Attrs) -> TensorType:
-    out = _pointwise(types, attrs)
-    return TensorType(out.axes, out.heads, out.width, FLOAT)
-
-
-def _as_boolean(types: Types, attrs: Attrs) -> TensorType:
-    out = _pointwise(types, attrs)
-    return TensorType(out.axes, out.heads, out.width, BOOLEAN)
-
-
-def _elements(out: TensorType, context: int) -> int:
-    return out.fixed_size * (context if out.has("key") else 1)
-
-
-def _elementwise_flops(cost: int) -> Callable[[Types, Attrs, TensorType, int], float]:
-    return lambda types, attrs, out, context: cost * _elements(out, context)
-
-
-def _reduce(types: Types, attrs: Attrs) -> TensorType:
-    (x,) = types
-    if not x.has("channel"):
-        raise Mismatch(f"reduces over the channel, but its input is {x}", "x")
-    return TensorType(x.axes, x.heads, 1, FLOAT)
-
-
-def _reduce_flops(types: Types, attrs: Attrs, out: TensorType, context: int) -> float:
-    return types[0].fixed_size
-
-
-def _needs(argument: str, t: Any, kind: str) -> None:
-    good = isinstance(t, TensorType) and {"seq": t.is_seq, "heads": t.is_heads, "value": True}[kind]
-    if not good:
-        example = {"seq": "a sequence seq[d]", "heads": "heads[h, d]", "value": "a tensor"}[kind]
-        remedy = ""
-        if isinstance(t, TensorType) and t.is_heads and kind == "seq":
-            remedy = "join the heads with merge_heads first"
-        if isinstance(t, TensorType) and t.is_seq and kind == "heads":
-            remedy = "cut the channels into heads with split_heads first"
-        found = t if isinstance(t, TensorType) else "a number"
-        raise Mismatch(f"takes {example}, but {argument} is {found}", argument, help=remedy)
-
-
-def _sequence_or_heads(argument: str, t: Any) -> None:
-    if not (isinstance(t, TensorType) and (t.is_seq or t.is_heads)):
-        raise Mismatch(f"takes seq[d] or heads[h, d], but {argument} is {t}", argument)
-
-
-def divisors(n: int) -> tuple[int, ...]:
-    """The divisors of n, ascending."""
-    return tuple(d for d in range(1, min(n, 4096) + 1) if n % d == 0)
-
-
-def _embed(types: Types, attrs: Attrs) -> TensorType:
-    (t,) = types
-    if not (isinstance(t, TensorType) and t.dtype == INTEGER and t.axes in (("batch", "token"), ("token",))):
-        raise Mismatch(f"looks up tokens or positions, but its input is {t}", "tokens")
-    return TensorType(t.axes + ("channel",), width=attrs["width"])
-
-
-def _linear(types: Types, attrs: Attrs) -> TensorType:
-    _needs("x", types[0], "seq")
-    return seq(attrs["out"])
-
-
-def _linear_weights(types: Types, attrs: Attrs) -> dict[str, tuple[int, ...]]:
-    weights: dict[str, tuple[int, ...]] = {"weight": (attrs["out"], types[0].width)}
-    if attrs.get("bias"):
-        weights["bias"] = (attrs["out"],)
-    return weights
-
-
-def _unembed(types: Types, attrs: Attrs) -> TensorType:
-    _needs("x", types[0], "seq")
-    return seq(attrs["vocab"])
-
-
-def _split_heads(types: Types, attrs: Attrs) -> TensorType:
-    _needs("x", types[0], "seq")
-    width, count = types[0].width, attrs["heads"]
-    if width % count:
-        raise Mismatch(
-            f"{count} heads do not divide the {width} channels of x", "heads", divisors(width), code="divide"
-        )
-    return heads(count, width // count)
-
-
-def _merge_heads(types: Types, attrs: Attrs) -> TensorType:
-    _needs("x", types[0], "heads")
-    return seq(types[0].heads * types[0].width)
-
-
-def _concat(types: Types, attrs: Attrs) -> TensorType:
-    a, b = types
-    _sequence_or_heads("a", a)
-    _sequence_or_heads("b", b)
-    if a.axes != b.axes or a.heads != b.heads:
-        raise Mismatch(f"joins channels of alike sequences, but a is {a} and b is {b}", "b")
-    return TensorType(a.axes, a.heads, a.width + b.width)
-
-
-def _slice(types: Types, attrs: Attrs) -> TensorType:
-    (x,) = types
-    _sequence_or_heads("x", x)
-    start, stop = attrs["start"], attrs["stop"]
-    if not 0 <= start < stop <= x.width:
-        raise Mismatch(
-            f"channels {start} to {stop} do not lie within the {x.width} of x",
-            "stop",
-            help=f"0 <= start < stop <= {x.width}",
-        )
-    return TensorType(x.axes, x.heads, stop - start)
-
-
-def _rotate(types: Types, attrs: Attrs) -> TensorType:
-    x, angle = types
-    _sequence_or_heads("x", x)
-    if x.width % 2:
-        raise Mismatch(f"turns pairs of channels, but x has {x.width} channels", "x", help="use an even head dimension")
-    if not isinstance(angle, TensorType) or angle.has("key") or (angle.has("head") and not x.has("head")):
-        raise Mismatch(f"takes an angle per position and pair, but angle is {angle}", "angle")
-    if angle.has("head") and angle.heads not in (1, x.heads):
-        raise Mismatch(f"the angle has {angle.heads} heads and x has {x.heads}", "angle")
-    if angle.has("channel") and angle.width not in (1, x.width // 2):
-        raise Mismatch(f"x has {x.width // 2} pairs of channels, but angle has {angle.width}", "angle")
-    return TensorType(x.axes, x.heads, x.width)
-
-
-def _same(types: Types, attrs: Attrs) -> TensorType:
-    _sequence_or_heads("x", types[0])
-    return TensorType(types[0].axes, types[0].heads, types[0].width)
-
-
-def _scan(types: Types, attrs: Attrs) -> TensorType:
-    a, b = types
-    _sequence_or_heads("b", b)
-    if not isinstance(a, TensorType):
-        return b
-    if broadcast(a, b) != TensorType(b.axes, b.heads, b.width):
-        raise Mismatch(f"the decay a is {a}, which does not fit b, {b}", "a")
-    return TensorType(b.axes, b.heads, b.width)
-
-
-def _attend(types: Types, attrs: Attrs) -> TensorType:
-    q, k, v = types
-    for name, t in (("q", q), ("k", k), ("v", v)):
-        _needs(name, t, "heads")
-    if q.width != k.width:
-        raise Mismatch(f"a head of q has {q.width} channels and a head of k {k.width}", "k")
-    if k.heads != v.heads:
-        raise Mismatch(f"k has {k.heads} heads and v has {v.heads}", "v")
-    if q.heads % k.heads:
-        raise Mismatch(
-            f"{k.heads} key heads do not divide the {q.heads} query heads", "kv_heads", divisors(q.heads), code="divide"
-        )
-    return heads(q.heads, v.width)
-
-
-def _attend_flops(types: Types, attrs: Attrs, out: TensorType, context: int) -> float:
-    q, _, v = types
-    return 2 * q.heads * (q.width + v.width) * context  # the full square, as FlopCounterMode counts it
-
-
-def _cross_entropy(types: Types, attrs: Attrs) -> TensorType:
-    logits, y = types
-    _needs("logits", logits, "seq")
-    if not (isinstance(y, TensorType) and y.is_tokens):
-        raise Mismatch(f"compares logits with tokens, but y is {y}", "y")
-    return seq(1)
-
-
 def _pointwise_primitive(
     name: str, doc: str, fold: Callable[..., float], arity: int = 1, flops: int = 1, **more: Any
 ) -> Primitive:
     names = ("x",) if arity == 1 else ("a", "b") if arity == 2 else ("condition", "a", "b")
-    shape = more.pop("shape", _as_float if arity == 1 else _pointwise)
+    shape = more.pop("shape", rules.as_float if arity == 1 else rules.pointwise)
     return Primitive(
         name,
         "pointwise",
-        tuple(Arg(n, "value") for n in names),
+        tuple(Arg(n, "factor") for n in names),
         doc,
         shape,
-        _elementwise_flops(flops),
+        rules.elementwise_flops(flops),
         fold=fold,
         **more,
     )
 
 
 def _reduction(name: str, doc: str) -> Primitive:
-    return Primitive(name, "reduce", (X,), doc, _reduce, _reduce_flops)
+    return Primitive(name, "reduce", (X,), doc, rules.reduce, rules.reduce_flops)
 
 
 def _softplus(x: float) -> float:
@@ -298,22 +108,22 @@ _ENTRIES = (
     _pointwise_primitive("add", "a + b", lambda a, b: a + b, 2, commutative=True),
     _pointwise_primitive("subtract", "a - b", lambda a, b: a - b, 2),
     _pointwise_primitive("multiply", "a * b", lambda a, b: a * b, 2, commutative=True),
-    _pointwise_primitive("divide", "a / b", lambda a, b: a / b, 2, shape=_as_float),
-    _pointwise_primitive("power", "a ** b", lambda a, b: a**b, 2, flops=4, shape=_as_float),
-    _pointwise_primitive("negate", "-x", lambda x: -x, shape=_pointwise),
-    _pointwise_primitive("less", "a < b", lambda a, b: float(a < b), 2, shape=_as_boolean),
-    _pointwise_primitive("less_equal", "a <= b", lambda a, b: float(a <= b), 2, shape=_as_boolean),
-    _pointwise_primitive("greater", "a > b", lambda a, b: float(a > b), 2, shape=_as_boolean),
-    _pointwise_primitive("greater_equal", "a >= b", lambda a, b: float(a >= b), 2, shape=_as_boolean),
-    _pointwise_primitive("equal", "a == b", lambda a, b: float(a == b), 2, shape=_as_boolean, commutative=True),
-    _pointwise_primitive("unequal", "a != b", lambda a, b: float(a != b), 2, shape=_as_boolean, commutative=True),
+    _pointwise_primitive("divide", "a / b", lambda a, b: a / b, 2, shape=rules.as_float),
+    _pointwise_primitive("power", "a ** b", lambda a, b: a**b, 2, flops=4, shape=rules.as_float),
+    _pointwise_primitive("negate", "-x", lambda x: -x, shape=rules.pointwise),
+    _pointwise_primitive("less", "a < b", lambda a, b: float(a < b), 2, shape=rules.as_boolean),
+    _pointwise_primitive("less_equal", "a <= b", lambda a, b: float(a <= b), 2, shape=rules.as_boolean),
+    _pointwise_primitive("greater", "a > b", lambda a, b: float(a > b), 2, shape=rules.as_boolean),
+    _pointwise_primitive("greater_equal", "a >= b", lambda a, b: float(a >= b), 2, shape=rules.as_boolean),
+    _pointwise_primitive("equal", "a == b", lambda a, b: float(a == b), 2, shape=rules.as_boolean, commutative=True),
+    _pointwise_primitive("unequal", "a != b", lambda a, b: float(a != b), 2, shape=rules.as_boolean, commutative=True),
     _pointwise_primitive(
-        "both", "a & b", lambda a, b: float(bool(a) and bool(b)), 2, shape=_as_boolean, commutative=True
+        "both", "a & b", lambda a, b: float(bool(a) and bool(b)), 2, shape=rules.as_boolean, commutative=True
     ),
     _pointwise_primitive(
-        "either", "a | b", lambda a, b: float(bool(a) or bool(b)), 2, shape=_as_boolean, commutative=True
+        "either", "a | b", lambda a, b: float(bool(a) or bool(b)), 2, shape=rules.as_boolean, commutative=True
     ),
-    _pointwise_primitive("invert", "!x", lambda x: float(not x), shape=_as_boolean),
+    _pointwise_primitive("invert", "!x", lambda x: float(not x), shape=rules.as_boolean),
     _pointwise_primitive("remainder", "a modulo b, with the sign of b", lambda a, b: a % b, 2),
     # elementwise functions
     _pointwise_primitive("exp", "e to the power x", math.exp, flops=4),
@@ -329,6 +139,7 @@ _ENTRIES = (
     _pointwise_primitive("softplus", "log(1 + exp(x))", _softplus, flops=6),
     _pointwise_primitive("relu", "the larger of x and 0", lambda x: max(x, 0.0)),
     _pointwise_primitive("erf", "the error function of x", math.erf, flops=6),
+    _pointwise_primitive("stop", "x, through which no gradient flows", lambda x: x, flops=0, shape=rules.pointwise),
     _pointwise_primitive("minimum", "min(a, b): the smaller of two", min, 2, commutative=True),
     _pointwise_primitive("maximum", "max(a, b): the larger of two", max, 2, commutative=True),
     _pointwise_primitive(
@@ -336,7 +147,7 @@ _ENTRIES = (
         "a where the condition holds, b elsewhere",
         lambda c, a, b: a if c else b,
         3,
-        shape=lambda types, attrs: _where(types),
+        shape=lambda types, attrs: rules.where(types),
     ),
     # reductions over the channel, which stays as an axis of size 1 and so broadcasts back
     _reduction("mean", "the mean over the channel"),
@@ -354,7 +165,7 @@ _ENTRIES = (
             Arg("width", "integer", low=1, high=MAX_SIZE),
         ),
         "a learned vector for each token, or for each position: embed(position(x), vocab = longest, width = d)",
-        _embed,
+        rules.embed,
         lambda types, attrs, out, context: 0,
         weights=lambda types, attrs: {"weight": (attrs["vocab"], attrs["width"])},
     ),
@@ -363,28 +174,49 @@ _ENTRIES = (
         "weights",
         (Arg("x", "seq"), Arg("out", "integer", low=1, high=MAX_SIZE), Arg("bias", "flag", 0)),
         "a learned linear map of the channels to `out` channels",
-        _linear,
+        rules.linear,
         lambda types, attrs, out, context: 2 * types[0].width * attrs["out"],
-        weights=_linear_weights,
+        weights=rules.linear_weights,
     ),
     Primitive(
         "unembed",
         "weights",
-        (Arg("x", "seq"), Arg("vocab", "integer", 0, low=0, high=MAX_SIZE), Arg("tied", "flag", 0)),
+        (
+            Arg("x", "seq"),
+            Arg("vocab", "integer", 0, low=0, high=MAX_SIZE),
+            Arg("tied", "flag", 0),
+            Arg("bias", "flag", 0),
+        ),
         "logits over the vocabulary; tied = 1 uses the token embedding's weights; vocab = 0 means as embedded",
-        _unembed,
+        rules.unembed,
         lambda types, attrs, out, context: 2 * types[0].width * attrs["vocab"],
-        weights=lambda types, attrs: {} if attrs["tied"] else {"weight": (attrs["vocab"], types[0].width)},
+        weights=rules.unembed_weights,
     ),
     Primitive(
         "param",
         "weights",
-        (Arg("init", "number"), Arg("per", "axes", ())),
+        (Arg("init", "number"), Arg("per", "axes", ()), Arg("learn", "flag", 1)),
         "a learned number, or one per head, per channel, or per both: "
-        "param(1, per = channel), param(0, per = [head, channel])",
+        "param(1, per = channel), param(0, per = [head, channel]); learn = 0 keeps it as it is",
         lambda types, attrs: attrs["type"],
         lambda types, attrs, out, context: 0,
-        weights=lambda types, attrs: {"weight": param_shape(attrs["type"])},
+        weights=lambda types, attrs: {"weight": rules.param_shape(attrs["type"])} if attrs["learn"] else {},
+    ),
+    Primitive(
+        "lookup",
+        "weights",
+        (
+            Arg("index", "value"),
+            Arg("size", "integer", low=1, high=MAX_SIZE),
+            Arg("init", "number", 0.0),
+            Arg("per", "axes", ()),
+        ),
+        "in a score function: a learned number for each whole number from 0 to size - 1, or with per = head one for "
+        "each head and number; an index outside counts as the nearest inside: lookup(i - j, size = 32, per = head)",
+        rules.lookup,
+        lambda types, attrs, out, context: 0,
+        weights=lambda types, attrs: {"weight": rules.lookup_shape(attrs)},
+        mechanism="lookup",
     ),
     # sequence: what looks at earlier positions, or at the position itself
     Primitive(
@@ -400,7 +232,7 @@ _ENTRIES = (
         "sequence",
         (X, Arg("by", "integer", 1, low=1, high=4096)),
         "the value `by` positions earlier, 0 before the start",
-        _same,
+        rules.same,
         lambda types, attrs, out, context: 0,
         keeps=lambda types, attrs, context: (0, types[0].fixed_size * attrs["by"]),
         mechanism="shift",
@@ -410,7 +242,7 @@ _ENTRIES = (
         "sequence",
         (X, Arg("kernel", "integer", 4, low=1, high=4096)),
         "a learned causal convolution along the sequence, one filter per channel (and head)",
-        _same,
+        rules.same,
         lambda types, attrs, out, context: 2 * types[0].fixed_size * attrs["kernel"],
         weights=lambda types, attrs: {"weight": (types[0].fixed_size, 1, attrs["kernel"])},
         keeps=lambda types, attrs, context: (0, types[0].fixed_size * (attrs["kernel"] - 1)),
@@ -419,9 +251,9 @@ _ENTRIES = (
     Primitive(
         "scan",
         "sequence",
-        (Arg("a", "value"), Arg("b", "value")),
+        (Arg("a", "factor"), Arg("b", "value")),
         "the linear recurrence h[t] = a[t] * h[t-1] + b[t], elementwise, from h = 0; use 0 <= a <= 1",
-        _scan,
+        rules.scan,
         lambda types, attrs, out, context: 2 * out.fixed_size,
         keeps=lambda types, attrs, context: (0, types[1].fixed_size),
         mechanism="scan",
@@ -436,14 +268,40 @@ _ENTRIES = (
             Arg("score", "score", None),
             Arg("mask", "mask", None),
             Arg("scale", "number", None, low=0),
+            Arg("top", "integer", 0, low=0, high=MAX_SIZE),
+            Arg("sink", "factor", None),
         ),
         "softmax attention over positions j <= i; fewer key heads than query heads are shared in groups. "
         "score maps the scaled logit s (and h, i, j) to another; mask (of h, i, j) says which positions count; "
-        "scale defaults to one over the square root of the head dimension",
-        _attend,
-        _attend_flops,
+        "scale defaults to one over the square root of the head dimension; top = n keeps the n largest logits of "
+        "each query; sink is one more logit per head, which takes weight and gives nothing",
+        rules.attend,
+        rules.attend_flops,
         keeps=lambda types, attrs, context: (types[1].fixed_size + types[2].fixed_size, 0),
         mechanism="attend",
+    ),
+    Primitive(
+        "linear_attend",
+        "sequence",
+        (Arg("q", "heads"), Arg("k", "heads"), Arg("v", "heads"), Arg("decay", "factor", 1)),
+        "linear attention, a recurrence on a matrix per head: S[t] = decay[t] * S[t-1] + k[t] v[t]^T, and q[t] S[t] is "
+        "the result; decay lies between 0 and 1, one for each head (and token, and channel of k)",
+        rules.recurrent,
+        rules.recurrent_flops,
+        keeps=lambda types, attrs, context: (0, types[1].heads * types[1].width * types[2].width),
+        mechanism="linear_attend",
+    ),
+    Primitive(
+        "delta_attend",
+        "sequence",
+        (Arg("q", "heads"), Arg("k", "heads"), Arg("v", "heads"), Arg("beta", "factor"), Arg("decay", "factor", 1)),
+        "the same by the delta rule, which replaces what the matrix holds for k[t]: "
+        "S[t] = decay[t] * S[t-1] + beta[t] k[t] (v[t] - decay[t] * k[t] S[t-1])^T; k has length 1, and beta and decay "
+        "lie between 0 and 1, one for each head and token",
+        rules.recurrent,
+        rules.delta_flops,
+        keeps=lambda types, attrs, context: (0, types[1].heads * types[1].width * types[2].width),
+        mechanism="delta_attend",
     ),
     # structure
     Primitive(
@@ -451,7 +309,7 @@ _ENTRIES = (
         "structure",
         (Arg("x", "seq"), Arg("heads", "integer", low=1, high=MAX_SIZE)),
         "cut the channels into heads: seq[h * d] to heads[h, d]",
-        _split_heads,
+        rules.split_heads,
         lambda types, attrs, out, context: 0,
     ),
     Primitive(
@@ -459,31 +317,33 @@ _ENTRIES = (
         "structure",
         (Arg("x", "heads"),),
         "join the heads: heads[h, d] to seq[h * d]",
-        _merge_heads,
+        rules.merge_heads,
         lambda types, attrs, out, context: 0,
     ),
     Primitive(
         "concat",
         "structure",
         (Arg("a", "value"), Arg("b", "value")),
-        "join the channels of two sequences, or of two sets of heads",
-        _concat,
+        "join the channels of two values; their other axes broadcast, so that one head can go to every head",
+        rules.concat,
         lambda types, attrs, out, context: 0,
+        mechanism="concat",
     ),
     Primitive(
         "slice",
         "structure",
         (X, Arg("start", "integer", low=0, high=MAX_SIZE), Arg("stop", "integer", low=1, high=MAX_SIZE)),
         "the channels from start up to but not including stop",
-        _slice,
+        rules.slice_channels,
         lambda types, attrs, out, context: 0,
     ),
     Primitive(
         "rotate",
         "structure",
-        (X, Arg("angle", "value")),
-        "turn pairs of channels (first half with second half) by an angle per position and pair",
-        _rotate,
+        (X, Arg("angle", "value"), Arg("interleaved", "flag", 0)),
+        "turn pairs of channels by an angle per position and pair: the first half with the second half, or with "
+        "interleaved = 1 each channel with its neighbour",
+        rules.rotate,
         lambda types, attrs, out, context: 3 * types[0].fixed_size,
         mechanism="rotate",
     ),
@@ -495,32 +355,55 @@ _ENTRIES = (
         lambda types, attrs: TensorType(("channel",), width=attrs["count"], dtype=INTEGER),
         lambda types, attrs, out, context: 0,
     ),
+    Primitive(
+        "table",
+        "structure",
+        (X, Arg("numbers", "numbers")),
+        "the numbers of a list along the channel axis: table(x, [1.0, 1.05, 1.2])",
+        lambda types, attrs: TensorType(("channel",), width=len(attrs["numbers"])),
+        lambda types, attrs, out, context: 0,
+    ),
+    # choosing: what routes tokens to experts
+    Primitive(
+        "top",
+        "structure",
+        (X, Arg("count", "integer", low=1, high=MAX_SIZE)),
+        "which channels are among the `count` largest: yes or no, and no gradient",
+        rules.top,
+        lambda types, attrs, out, context: types[0].fixed_size,
+        mechanism="top",
+    ),
+    Primitive(
+        "experts",
+        "structure",
+        (Arg("x", "seq"), Arg("gates", "seq"), Arg("expert", "function")),
+        "a copy of the function `expert` for each channel of gates, with weights of its own, and the sum of their "
+        "results times the gates; a copy is computed for the tokens whose gate is not 0: "
+        "experts(x, p * top(p, 2), glu(hidden = 64))",
+        rules.experts,
+        lambda types, attrs, out, context: 2 * attrs["active"] * attrs["type"].width,
+        mechanism="experts",
+    ),
+    Primitive(
+        "penalty",
+        "structure",
+        (X, Arg("a", "factor"), Arg("b", "factor", 1)),
+        "x as it is; in training, the loss is also to lessen the sum over the channels of mean(a) * mean(b), the means "
+        "over the tokens: penalty(y, 0.01 * p, stop(kept))",
+        rules.penalty,
+        lambda types, attrs, out, context: sum(t.fixed_size for t in types[1:] if isinstance(t, TensorType)),
+        mechanism="penalty",
+    ),
     # loss
     Primitive(
         "cross_entropy",
         "loss",
         (Arg("logits", "seq"), Arg("y", "tokens")),
         "minus the log probability that the logits give to the token y, in nats, per token",
-        _cross_entropy,
+        rules.cross_entropy,
         lambda types, attrs, out, context: 6 * types[0].width,
     ),
 )
-
-
-def _where(types: Types) -> TensorType:
-    condition, a, b = types
-    branches = [t for t in (a, b) if isinstance(t, TensorType)]
-    out = _pointwise(tuple(branches), {}) if branches else TensorType()
-    if isinstance(condition, TensorType):
-        out = broadcast(out, condition, out.dtype)
-    return out
-
-
-def param_shape(t: TensorType) -> tuple[int, ...]:
-    """The shape in memory of a learned value: () for a scalar, (d,), (h, 1, 1) or (h, 1, d)."""
-    if t.has("head"):
-        return (t.heads, 1, t.width if t.has("channel") else 1)
-    return (t.width,) if t.has("channel") else ()
 
 
 PRIMITIVES: dict[str, Primitive] = {entry.name: entry for entry in _ENTRIES}
@@ -554,7 +437,8 @@ SLOTS = {
     "mask": ("h", "i", "j"),
     "schedule": ("t",),
     "context": ("t",),
-    "loss": ("logits", "y"),
+    "difficulty": ("t",),
+    "loss": ("logits", "y", "teacher"),
 }
 
 OPTIMIZERS: dict[str, tuple[Arg, ...]] = {
@@ -584,6 +468,7 @@ TRAIN: tuple[Arg, ...] = (
     Arg("schedule", "function", None),
     Arg("loss", "function", None),
     Arg("context", "function", None),
+    Arg("difficulty", "function", None),
     Arg("batch", "integer", 2048, low=16, high=1 << 24),
     Arg("clip", "number", 1.0, low=0.0, high=1e6),
 )

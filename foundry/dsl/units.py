@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from foundry.dsl.diagnostics import Label
 from foundry.dsl.frames import POISON, Inline, Silent, describe
-from foundry.dsl.program import Node
+from foundry.dsl.program import Node, Unit
+from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Span
-from foundry.dsl.values import Closure, Repeated, Scope, Shared
+from foundry.dsl.values import FUNCTIONS, Closure, Repeated, Scope, Shared
 
 if TYPE_CHECKING:
     from foundry.dsl.elaborate import Elaborator
@@ -128,6 +129,83 @@ def repeat(e: Elaborator, function: Repeated, x: Node, span: Span, called: str) 
         instance=e.instance(),
         name=called or "layers",
     )
+
+
+def experts(e: Elaborator, function: Any, inputs: list[Any], span: Span) -> tuple[Unit | None, dict[str, Any]]:
+    """The unit of one expert, and what the node of all of them knows: how many they are, and how many each token uses.
+
+    An expert sees one token at a time, since it is computed for some tokens and not for others.
+    """
+    x, gates = inputs
+    if not isinstance(function, FUNCTIONS):
+        raise e.problem(
+            "F303",
+            f"experts takes a function as expert, but this is {describe(function)}",
+            span,
+            found=describe(function),
+            help="write experts(x, gates, glu(hidden = 64))",
+            blame="expert",
+        )
+    for name, value in (("x", x), ("gates", gates)):
+        if not (isinstance(value, Node) and value.type.is_seq):
+            raise e.problem(
+                "F301", f"experts takes a sequence seq[d], but {name} is {describe(value)}", span, blame=name
+            )
+    with e.frame("repeat") as frame:
+        token = e.enter(frame, x.name or "x", x.type, x.span)
+        result = e.apply(function, [token], span, e.title(function))
+    if not isinstance(result, Node) or not result.type.is_seq:
+        raise e.problem(
+            "F301", f"an expert gives {describe(result)} instead of a sequence", span, found=describe(result)
+        )
+    unit, kept, captured = e.close(frame, result, e.title(function))
+    alone = unit.nodes[0] if len(unit.nodes) == 1 else None
+    if alone is not None and alone.op == "call" and alone.inputs == tuple(unit.inputs) and alone.unit is not None:
+        unit = alone.unit
+    if captured or looks_back(unit):
+        what = "uses a value from outside" if captured else "looks at other positions"
+        raise e.problem("F308", f"an expert {what}", span, help="an expert is a function of one token alone")
+    if not kept or not any(node.instance for node in unit.nodes):
+        raise e.problem("F308", "an expert learns nothing", span, help="all of them would be the same")
+    count = gates.type.width
+    return unit, {"times": count, "active": max(1, min(chosen(gates), count)), "type": result.type}
+
+
+def looks_back(unit: Unit) -> bool:
+    """Whether a unit looks at other positions, or at its own."""
+    return any(
+        (node.op in PRIMITIVES and PRIMITIVES[node.op].stateful) or any(looks_back(u) for u in _inside(node))
+        for node in unit.nodes
+    )
+
+
+def _inside(node: Node) -> list[Unit]:
+    return [u for u in (node.unit, *node.attrs.values()) if isinstance(u, Unit)]
+
+
+def chosen(gates: Node, outside: dict[Node, int] | None = None) -> int:
+    """How many gates of a token can differ from 0: the least `top` that they are a product with, else all of them.
+
+    outside: the same for the inputs of the unit that `gates` belongs to.
+    """
+    outside = outside or {}
+    match gates.op:
+        case "input":
+            return outside.get(gates, gates.type.width)
+        case "top":
+            return int(gates.attrs["count"])  # type: ignore[call-overload]
+        case "multiply" | "both":
+            return min(chosen(i, outside) for i in gates.tensors)
+        case "divide":
+            return chosen(gates.tensors[0], outside) if isinstance(gates.inputs[0], Node) else gates.type.width
+        case "stop" | "negate":
+            return chosen(gates.tensors[0], outside)
+        case "call":
+            assert gates.unit is not None
+            inner = {i: chosen(node, outside) for i, node in zip(gates.unit.inputs, gates.tensors, strict=True)}
+            return chosen(gates.unit.result, inner)
+        case _:
+            return gates.type.width
 
 
 def shared(e: Elaborator, function: Shared, x: Node, span: Span, called: str) -> Node:

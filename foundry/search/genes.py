@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foundry.dsl.registry import OPTIMIZERS, PRIMITIVES, TRAIN, Arg, divisors
+from foundry.dsl.registry import OPTIMIZERS, PRIMITIVES, TRAIN, Arg
+from foundry.dsl.rules import divisors
 from foundry.search.draw import Draw, weighted
 from foundry.search.variation.trees import rounded
 

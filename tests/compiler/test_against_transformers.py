@@ -68,8 +68,8 @@ def test_gpt2():
                 ("mlp.down", "mlp.c_proj"),
             ):
                 weights[f"{ours}.{name}.{part}"] = theirs[f"{block}.{peer_name}.{part}"].t()
-            for norm in (1, 2):
-                weights[f"{ours}.layernorm_{norm}.{part}"] = theirs[f"{block}.ln_{norm}.{part}"]
+            for name, peer_name in (("attention_norm", "ln_1"), ("mlp_norm", "ln_2")):
+                weights[f"{ours}.{name}.{part}"] = theirs[f"{block}.{peer_name}.{part}"]
     copy(state, weights)
     agree(model, peer, 256)
 
@@ -88,7 +88,7 @@ def test_llama():
     for n in range(layers):
         names = {f"attention.{p}": f"self_attn.{p}_proj" for p in "qkv"} | {"attention.out": "self_attn.o_proj"}
         names |= {f"glu.{p}": f"mlp.{p}_proj" for p in ("gate", "up", "down")}
-        names |= {"rmsnorm_1": "input_layernorm", "rmsnorm_2": "post_attention_layernorm"}
+        names |= {"attention_norm": "input_layernorm", "glu_norm": "post_attention_layernorm"}
         for ours, peer_name in names.items():
             weights[f"layers.{n}.{ours}.weight"] = theirs[f"model.layers.{n}.{peer_name}.weight"]
     copy(state, weights)

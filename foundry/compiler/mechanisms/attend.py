@@ -65,6 +65,17 @@ def attend_bias(q, k, v, bias=None, mask=None, keep=None, scale=None, past=None)
     return F.scaled_dot_product_attention(q, k, v, logits, scale=scale, enable_gqa=gqa)
 
 
+def logits_of(q, k, v, score, mask, scale, past):
+    """The logits of every pair, -inf where it does not count, whether it counts, and v for every query head."""
+    h, i, j, visible = places(q, k, mask, past)
+    groups = q.size(1) // k.size(1)
+    k, v = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (k, v))
+    logits = (q * (q.size(-1) ** -0.5 if scale is None else scale)) @ k.mT
+    if score is not None:
+        logits = score(logits, h, i, j)
+    return torch.where(visible, logits, -torch.inf), visible, v
+
+
 def attend_score(q, k, v, score, mask=None, keep=None, scale=None, past=None):
     """Attention by the softmax of `score(s, h, i, j)`, s being the scaled logit, where `mask(h, i, j)` holds.
 
@@ -72,12 +83,28 @@ def attend_score(q, k, v, score, mask=None, keep=None, scale=None, past=None):
     """
     if past is not None:
         k, v = past.join(k, v, keep=keep)
-    h, i, j, visible = places(q, k, mask, past)
-    groups = q.size(1) // k.size(1)
-    k, v = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (k, v))
-    logits = (q * (q.size(-1) ** -0.5 if scale is None else scale)) @ k.mT
-    logits = torch.where(visible, score(logits, h, i, j), -torch.inf)
+    logits, visible, v = logits_of(q, k, v, score, mask, scale, past)
     weights = torch.softmax(logits, -1)
     if mask is not None:
         weights = torch.where(visible, weights, 0)  # a position that sees nothing gives 0
+    return weights @ v
+
+
+def attend_sparse(q, k, v, score=None, mask=None, keep=None, scale=None, top=None, sink=None, past=None):
+    """The same, by the `top` largest logits of each query alone, and by one logit more, `sink`, which takes weight
+    and gives nothing (Zhao et al. 2019, arXiv:1912.11637; Xiao et al. 2023, arXiv:2309.17453).
+
+    sink: a number, or (H, 1, 1), or (B, H, T, 1).
+    """
+    if past is not None:
+        k, v = past.join(k, v, keep=keep)
+    logits, visible, v = logits_of(q, k, v, score, mask, scale, past)
+    if top is not None and top < logits.size(-1):
+        logits = torch.where(logits < logits.topk(top, -1).values[..., -1:], -torch.inf, logits)
+    if sink is not None:
+        sink = torch.as_tensor(sink, dtype=q.dtype, device=q.device).expand(*logits.shape[:-1], 1)
+        logits = torch.cat((logits, sink), -1)
+    weights = torch.softmax(logits, -1)[..., : k.size(2)]
+    if mask is not None:
+        weights = torch.where(visible, weights, 0)
     return weights @ v

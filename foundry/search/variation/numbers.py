@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from foundry.dsl.registry import divisors
+from foundry.dsl.rules import divisors
 from foundry.dsl.syntax import Argument, Binary, Call, Genome, ListOf, Number, Parameter, put
 from foundry.dsl.types import TensorType
 from foundry.dsl.values import Applied

@@ -34,6 +34,7 @@ MECHANISMS = (
     "adamw",
     "lion",
     "muon",
+    "curriculum",
     "generate",
     "command",
 )
@@ -61,13 +62,20 @@ def emit(program: Program, title: str = "") -> str:
     model = definitions(program, FILE_NAMES | frozenset(_sources()))
     model[-1] += "\n" + INITIALISE.rstrip() + ("\n" + INITIALISE_CONV.rstrip() if _mentions(model, "Conv") else "")
     recipe = _recipe(program)
+    train, main = (_sources()[name] for name in ("train", "main"))
+    if program.recipe.difficulty is not None:
+        train = train.replace(
+            "last = len(data) - length", "last = max(1, int((len(data) - length) * min(difficulty(t), 1)))"
+        )
+        read = "torch.frombuffer(text, dtype=torch.uint8)"
+        main = main.replace(read, f"easiest_first({read})")
     endings = [
         _sources()["generate"],
-        _sources()["train"],
-        _sources()["main"],
+        train,
+        main,
         'if __name__ == "__main__":\n    main(*sys.argv[1:])',
     ]
-    parts = [*_mechanisms([*model, *recipe]), *model, *recipe, *endings]
+    parts = [*_mechanisms([*model, *recipe, main]), *model, *recipe, *endings]
     return "\n\n\n".join([_header(program, title, parts), *parts]) + "\n"
 
 
@@ -79,6 +87,8 @@ def _header(program: Program, title: str, parts: list[str]) -> str:
     imports = ["import sys", "", "import torch", "import torch.nn.functional as F", "from torch import nn"]
     if any("math." in part for part in parts):
         imports.insert(0, "import math")
+    if any("zlib." in part for part in parts):
+        imports.insert(imports.index(""), "import zlib")
     recipe = program.recipe
     constants = [
         f"VOCAB = {number(program.vocab)}  # tokens: bytes, where it is 256",

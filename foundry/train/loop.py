@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from foundry.data.difficulty import easiest_first, places
 from foundry.train.plan import Step, plan_steps
 
 CURVE_POINTS = 20
@@ -104,11 +105,13 @@ def batches(data: np.ndarray, steps: list[Step], seed: int, max_context: int) ->
     """Inputs and targets of each step, (rows, context) int64, from windows at random places.
 
     The k-th window of a run starts at the same byte for every genome that trains with this seed, whatever
-    its batch and context.
+    its batch and context, unless it has a curriculum over difficulty.
     """
-    places = np.random.default_rng(seed)
+    source, last = np.random.default_rng(seed), len(data) - max_context
+    order = easiest_first(data) if any(step.share < 1 for step in steps) else None
     for step in steps:
-        starts = (places.random(step.rows) * (len(data) - max_context)).astype(np.int64)
+        draws = source.random(step.rows)
+        starts = (draws * last).astype(np.int64) if order is None else places(order, draws, step.share, last - 1)
         windows = torch.from_numpy(data[starts[:, None] + np.arange(step.context + 1)].astype(np.int64))
         yield windows[:, :-1], windows[:, 1:]
 

@@ -18,13 +18,15 @@ class PlanError(ValueError):
 @dataclass(frozen=True)
 class Step:
     """progress: compute spent before this step, as a share of the whole. context, rows: the shape of the batch.
-    factor: on every peak learning rate. compute: what the step spends, in flop-equivalents."""
+    factor: on every peak learning rate. compute: what the step spends, in flop-equivalents. share: of the data, the
+    easiest first, that the step draws from."""
 
     progress: float
     context: int
     rows: int
     factor: float
     compute: float
+    share: float = 1.0
 
     @property
     def tokens(self) -> int:
@@ -44,7 +46,7 @@ def plan_steps(
     module's LONGEST; a step takes BATCH // context rows, at least one.
 
     Raises:
-        PlanError: fewer than FEWEST_STEPS steps, or a schedule or context that is not a finite number.
+        PlanError: fewer than FEWEST_STEPS steps, or a schedule, context or difficulty that is not a finite number.
     """
     longest = max_context if module.LONGEST is None else min(max_context, module.LONGEST)
     steps: list[Step] = []
@@ -60,11 +62,18 @@ def plan_steps(
         factor = _finite(module.schedule, "schedule", progress)
         if factor < 0:
             raise PlanError(f"the schedule is {factor:.3g} at t = {progress:.3g}, and a rate below 0 unlearns")
-        steps.append(Step(progress, context, rows, factor, cost))
+        steps.append(Step(progress, context, rows, factor, cost, _share(module, progress)))
         spent += cost
     if len(steps) < FEWEST_STEPS:
         raise PlanError(f"the compute allows {len(steps)} steps, and training needs {FEWEST_STEPS}")
     return steps
+
+
+def _share(module: ModuleType, progress: float) -> float:
+    """The part of the data that is in use: at most all of it, and always some."""
+    if not hasattr(module, "difficulty"):
+        return 1.0
+    return min(max(_finite(module.difficulty, "difficulty", progress), 0.0), 1.0)
 
 
 def _finite(function: Callable[[float], float], name: str, progress: float) -> float:

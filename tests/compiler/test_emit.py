@@ -308,3 +308,10 @@ def test_twelve_layers_are_emitted_loaded_and_built_in_a_tenth_of_a_second():
         return time.process_time() - start
 
     assert min(once() for _ in range(3)) < 0.1
+
+
+def test_a_curriculum_over_difficulty_is_in_the_files_own_training():
+    layer = "layer(x) = x + mlp(x);"
+    text = source(layer, recipe="recipe = train(difficulty = fn(t) => min(0.3 + t, 1));")
+    assert "easiest_first(torch.frombuffer(" in text and "min(difficulty(t), 1)" in text
+    assert "easiest_first" not in source(layer)

@@ -150,3 +150,11 @@ def test_one_seed_reads_the_same_places_at_any_context_and_batch(text):
     assert torch.equal(torch.cat(short), torch.cat(long)[:, :16])
     other = [x for x, _ in batches(text, [Step(0.0, 16, 4, 1.0, 0.0)] * 3, seed=6, max_context=64)]
     assert not torch.equal(torch.cat(short), torch.cat(other))
+
+
+def test_a_curriculum_begins_with_the_easiest_text():
+    noise = np.random.default_rng(0).integers(0, 256, 8192, dtype=np.uint8)
+    data = np.concatenate([noise, np.full(8192, 65, np.uint8)])
+    steps = [Step(t, 16, 8, 1.0, 128.0, share=share) for t, share in ((0.0, 0.5), (0.5, 1.0))]
+    (easy, _), (mixed, _) = batches(data, steps, 0, 64)
+    assert (easy == 65).all() and not (mixed == 65).all()

@@ -86,3 +86,13 @@ def test_a_schedule_below_zero_is_no_schedule(module):
     module.schedule = lambda t: 0.5 - t
     with pytest.raises(PlanError, match="the schedule is -"):
         plan(module)
+
+
+def test_a_curriculum_over_difficulty_sets_the_share_of_the_data(module):
+    assert {step.share for step in plan(module)} == {1.0}, "all of the data where the recipe does not say"
+    module.difficulty = lambda t: 2 * t - 0.1
+    shares = [step.share for step in plan(module)]
+    assert shares[0] == 0.0 and shares[-1] == 1.0 and shares == sorted(shares)
+    module.difficulty = lambda t: math.nan
+    with pytest.raises(PlanError, match="the difficulty is nan"):
+        plan(module)

@@ -22,7 +22,8 @@ def train(model, data, steps, seed=0):
     for step in range(steps):
         t = step / steps
         length = max(1, min(int(context(t)), len(data) - 1, LONGEST or len(data)))
-        starts = torch.randint(len(data) - length, (max(1, BATCH // length), 1), generator=generator)
+        last = len(data) - length
+        starts = torch.randint(last, (max(1, BATCH // length), 1), generator=generator)
         window = data[starts + torch.arange(length + 1)].long()
         value = loss(model(window[:, :-1]), window[:, 1:]).mean()
         value.backward()

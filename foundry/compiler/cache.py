@@ -22,7 +22,8 @@ def _cached(graph: nx.DiGraph, context: int) -> dict[int, float]:
     shares: dict[int, float] = {}
     for _, data in graph.nodes(data=True):
         if data["op"] == "attend":
-            for _, vertex in data["operands"][1:3]:
+            seen = data["operands"][len(data["operands"]) - data["attrs"]["seen"] :]
+            for _, vertex in (*data["operands"][1:3], *seen):
                 shares[vertex] = max(shares.get(vertex, 0.0), _share(data["attrs"], context))
     return shares
 

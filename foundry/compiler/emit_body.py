@@ -92,7 +92,7 @@ class _Plan:
         fused = self.context.fused
         if fused is not None and node is self.unit.result:
             return [self.unit.inputs[0], *(n for n in (fused.weight, fused.bias) if n is not None)]
-        if node.op in ("position", "channel_index", "table"):
+        if node.op in ("position", "channel_index", "head_index", "table"):
             return [self.anchor(node)]
         return list(node.tensors)
 
@@ -299,6 +299,10 @@ class _Writer:
             case "channel_index":
                 device = self.texts[self.plan.anchor(node)].at(ATOM)
                 return Text(f"torch.arange({self.context.number(node, 'count').code}, device={device}.device)")
+            case "head_index":
+                device = self.texts[self.plan.anchor(node)].at(ATOM)
+                count = self.context.number(node, "heads").code
+                return Text(f"torch.arange({count}, device={device}.device)[:, None, None]")
             case "split_heads":
                 return Text(f"split_heads({x.code}, {self.context.number(node, 'heads').code})")
             case "merge_heads":
@@ -343,8 +347,12 @@ class _Writer:
                 return self.context.call(node, [*(self.floats(node, n) for n in range(3)), *factors])
             case "experts":
                 return self.context.call(node, [self.floats(node), self.floats(node, 1)])
-            case "attend" | "shift" | "conv":
-                return self.context.call(node, [self.floats(node, n) for n in range(len(node.inputs))])
+            case "attend":
+                want = ("batch", "head", "token", "channel")
+                extra = [self.operand(node, n, want) for n in range(3, len(node.inputs))]
+                return self.context.call(node, [*(self.floats(node, n) for n in range(3)), *extra])
+            case "shift" | "conv":
+                return self.context.call(node, [self.floats(node)])
         return self.context.call(node, [self.texts[n] for n in node.tensors])
 
     def term(self, node: Node) -> Text:

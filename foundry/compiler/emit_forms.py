@@ -118,7 +118,7 @@ class Forms:
             flags: tuple = tuple(node.attrs.get(name) for name in FLAGS)
             if node.op == "attend":
                 p = self.plans[node]
-                flags = (p.mechanism, p.scale is None, p.window is None, node.attrs["top"] == 0)
+                flags = (p.mechanism, p.scale is None, p.window is None, node.attrs["top"] == 0, node.attrs["sink"])
             inner = tuple((name, self.of[u].index) for name, u in self.inside(node))
             rows.append((node.op, inputs, flags, inner, instance, node.type.axes, node.type.dtype, node.name))
         signature = tuple((i.attrs["name"], i.type.axes, i.type.dtype) for i in unit.inputs)
@@ -192,7 +192,7 @@ class Forms:
             case "conv":
                 yield "width", types[0].fixed_size
                 yield "kernel", _int(attrs["kernel"])
-            case "split_heads":
+            case "split_heads" | "head_index":
                 yield "heads", node.type.heads
             case "lookup":
                 yield "init", _number(attrs["init"])

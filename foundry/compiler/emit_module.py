@@ -10,14 +10,14 @@ from foundry.compiler.emit_body import Body, Context, body
 from foundry.compiler.emit_forms import Form, Forms
 from foundry.compiler.emit_text import LAMBDA, Text, literal
 from foundry.compiler.emit_weights import attribute_names, weight, word
-from foundry.compiler.names import Names, class_name, comment
+from foundry.compiler.names import Names, class_name, comment, identifier
 from foundry.dsl.check import prelude
 from foundry.dsl.program import Node, Program, Unit
 from foundry.dsl.registry import PRIMITIVES, SPECIAL
 from foundry.dsl.syntax import Call, Genome, Name, walk
 
 WIDEST = 112  # characters of a line, its last indentation not counted
-SLOT_ARGUMENTS = {"score": "s, h, i, j", "bias": "h, i, j", "mask": "h, i, j"}
+SLOT_ARGUMENTS = {"score": ("s", "h", "i", "j"), "bias": ("h", "i", "j"), "mask": ("h", "i", "j")}
 TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu({}, approximate="tanh")',
     "softmax": "torch.softmax({}, -1)",
 }  # fmt: skip
@@ -219,19 +219,27 @@ class _Definition:
             arguments.append(f"scale={self.number(node, 'scale').code}")
         if node.attrs["top"]:
             arguments.append(f"top={self.number(node, 'top').code}")
-        if len(codes) > 3:
+        if node.attrs["sink"]:
             arguments.append(f"sink={codes[3]}")
+        if node.attrs["seen"]:
+            seen = codes[len(codes) - int(node.attrs["seen"]) :]
+            arguments.append(f"seen=({', '.join(seen)}{',' if len(seen) == 1 else ''})")
         return Text(f"{plan.mechanism}({', '.join([*arguments, 'past=past'])})")
 
     def function(self, node: Node, slot: str, unit: Unit) -> str:
         """A score, bias or mask as a function of all its slots."""
         form = self.forms.of[unit]
-        head = f"lambda {SLOT_ARGUMENTS[slot]}: "
-        if not form.weights:
-            inner = _Definition(form, self.forms, self.callees, self.taken)
-            if inner.in_place:
-                return head + inner.body.result.at(LAMBDA)
-        arguments = [str(i.attrs["name"]) for i in unit.inputs]
+        slots: dict[object, str] = {name: name for name in SLOT_ARGUMENTS[slot]}
+        for index, seen in enumerate(node.tensors[len(node.tensors) - int(node.attrs["seen"]) :]):
+            for kind in ("query", "key"):
+                slots[kind, index] = f"{identifier(seen.name)}_{kind}"
+        keys = [i.attrs.get("view", i.attrs["name"]) for i in unit.inputs]
+        arguments = [slots[key] for key in keys]
+        inner = _Definition(form, self.forms, self.callees, self.taken)
+        if not form.weights and inner.in_place:
+            slots |= dict(zip(keys, inner.body.arguments, strict=True))
+            return f"lambda {', '.join(slots.values())}: {inner.body.result.at(LAMBDA)}"
+        head = f"lambda {', '.join(slots.values())}: "
         if form.weights:
             return f"{head}self.{self.slot_attributes[node, slot]}({', '.join(arguments)})"
         return f"{head}{form.name}({', '.join([*arguments, *self.passed(node, slot, form, False)])})"
@@ -287,9 +295,14 @@ def _indent(lines: list[str]) -> list[str]:
 
 
 def _folded(line: str) -> list[str]:
-    """A call of attention with functions for arguments may need three lines."""
+    """A call of attention with functions for arguments may need three lines, or one for each argument."""
     match = re.fullmatch(r"( *)(.*\battend_\w+\()(.*)\)", line)
     if len(line) <= WIDEST or match is None:
         return [line]
     space, call, arguments = match.groups()
-    return [f"{space}{call}", f"{space}    {arguments}", f"{space})"]
+    inside = [arguments]
+    if len(arguments) > WIDEST:
+        inside = [
+            f"{part}," for part in re.split(r", (?=(?:score|bias|mask|keep|scale|top|sink|seen|past)=)", arguments)
+        ]
+    return [f"{space}{call}", *(f"{space}    {part}" for part in inside), f"{space})"]

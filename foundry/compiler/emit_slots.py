@@ -13,7 +13,7 @@ from foundry.dsl.registry import PRIMITIVES
 class Attention:
     """A plan for one `attend`.
 
-    mechanism: attend, attend_window, attend_bias, attend_score or attend_sparse.
+    mechanism: attend, attend_window, attend_bias, attend_score or attend_general.
     scale: what the logits are multiplied by; None for one over the square root of the head dimension.
     window: how many positions the mask reaches back, where it is a window.
     function: the unit of the bias or the score, or None. mask: the unit of a mask that is no window, or None.
@@ -41,8 +41,8 @@ def plan(node: Node) -> Attention:
         mask = None
     window = window_of(mask)
     affine = affine_of(score)
-    if node.attrs["top"] or len(node.inputs) > 3:
-        return Attention("attend_sparse", scale, window, score, mask)
+    if len(node.inputs) > 3 or node.attrs["top"]:  # a sink, or values that the score or the mask reads
+        return Attention("attend_general", scale, window, score, mask)
     if affine is None:
         return Attention("attend_score", scale, window, score, mask)
     if affine.scale != 1:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foundry.dsl.program import Node, Unit
-from foundry.dsl.quote import quote
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.trace import Application, Trace, closure_of
 from foundry.dsl.types import TensorType
@@ -33,7 +32,7 @@ class Step:
     label: the name that its result is bound to, or "". role: the parameter that it was handed in by, or "".
     function: what was applied, with `arguments` of which `explicit` were given; None for an operator.
     inputs: steps of the same body, and numbers. body: what a call, a repeat or experts do.
-    digest: its meaning, whatever the spelling. content: how many operations of each kind there are in it.
+    slots: the functions in the slots of an attend. digest: its meaning, whatever the spelling. content: how many operations of each kind there are in it.
     node: what computes its result.
     """
 
@@ -47,6 +46,7 @@ class Step:
     explicit: frozenset[str] = frozenset()
     inputs: tuple[Step | float, ...] = ()
     body: Body | None = None
+    slots: dict[str, Body] = field(default_factory=dict)
     digest: bytes = b""
     content: Counter[str] = field(default_factory=Counter)
 
@@ -88,6 +88,11 @@ def outline(trace: Trace) -> Body:
     return _Outliner(trace).body(trace.program.model)
 
 
+def outline_function(trace: Trace, unit: Unit) -> Body:
+    """The steps of a function in a slot of the recipe."""
+    return _Outliner(trace).body(unit)
+
+
 def meaning(unit: Unit) -> bytes:
     """A digest of what a unit computes from its inputs: that of a formula does not change with its spelling."""
     return _Meaning().of(unit.inputs, unit.nodes, unit.result)
@@ -117,7 +122,8 @@ class _Outliner:
             if node in done:
                 continue
             given = self.handed_in(node, roles)
-            members = [n for n in nodes if given is not None and n in set(given.nodes)]
+            own = set(given.nodes) if given is not None else set()
+            members = [n for n in nodes if n in own]
             if given is not None and (len(members) > 1 or node.unit is None):
                 last = members[-1]
                 step = self.group(given, members, known, roles - {given.called})
@@ -155,6 +161,7 @@ class _Outliner:
             given.explicit,
             tuple(known[o] for o in outside),
             Body(inputs, steps, inner[last], given),
+            {},
             _Meaning().of(outside, members, last),
             _content(members),
         )
@@ -180,6 +187,7 @@ class _Outliner:
             application.explicit if application else frozenset(),
             tuple(known[i] if isinstance(i, Node) else float(i) for i in node.inputs),
             self.body(node.unit) if node.unit is not None else None,
+            {name: self.body(unit) for name, unit in node.attrs.items() if isinstance(unit, Unit)},
             _Meaning().of(node.tensors, [node], node),
             _content([node]),
         )
@@ -248,10 +256,3 @@ def _attribute(name: str, node: Node) -> bytes:
     if isinstance(value, (bool, int, float)):
         value = float(value)
     return f"{name}={value if isinstance(value, (float, str, tuple, TensorType)) else ''}".encode()
-
-
-def quoted(step: Step) -> str:
-    """The title of a step, or the text of a function that has none."""
-    from foundry.dsl.quote import shown
-
-    return step.title if step.title != "fn" else shown(quote(step.function))

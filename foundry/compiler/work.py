@@ -135,7 +135,7 @@ def _traffic(op: str, attrs: dict[str, Any], read: float, out: float, step: Step
             return 0.0, 1
         case "embed":  # the rows, and where they go
             return 2 * out, 1
-        case "position" | "channel_index" | "table" | "lookup":
+        case "position" | "channel_index" | "head_index" | "table" | "lookup":
             return out, 1
         case "top":  # the largest, zeros, and where they are
             return 3 * read, 4
@@ -183,7 +183,7 @@ def attention_form(attrs: dict[str, Any]) -> str:
     bias: a bias of H × T × T, made in every step. dense: scores of B × H × T × T.
     """
     affine, mask = affine_of(attrs.get("score")), attrs.get("mask")
-    if affine is None or attrs["top"] or attrs["sink"]:
+    if affine is None or attrs["top"] or attrs["sink"] or attrs["seen"]:
         return "dense"
     if affine.biased:
         return "bias"

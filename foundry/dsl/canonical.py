@@ -10,7 +10,7 @@ seeded initial values are equal for equal hashes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from foundry.dsl.program import Node, Program, Recipe, Unit
@@ -21,13 +21,8 @@ Digest = bytes
 Scope = tuple[object, ...]
 
 # arguments that say nothing where they have this value
-USUAL = {
-    ("rotate", "interleaved"): 0,
-    ("param", "learn"): 1,
-    ("unembed", "bias"): 0,
-    ("attend", "top"): 0,
-    ("attend", "sink"): 0,
-}
+USUAL = {("rotate", "interleaved"): 0, ("param", "learn"): 1, ("unembed", "bias"): 0}
+USUAL |= {("attend", name): 0 for name in ("top", "sink", "seen")}
 
 # comparisons that are others read from right to left
 MIRRORED = {"greater": "less", "greater_equal": "less_equal"}
@@ -80,6 +75,14 @@ def _function(unit: Unit) -> Digest:
 
 def _slot(name: object) -> Digest:
     return _digest(("slot", name))
+
+
+def _input(node: Node, seen: Sequence[Digest]) -> Digest:
+    """The input of a slot's function: a slot, or a view of a value per token."""
+    if "view" not in node.attrs:
+        return _slot(node.attrs["name"])
+    kind, index = node.attrs["view"]  # type: ignore[misc]
+    return _digest(("view", kind, seen[index]))
 
 
 EVERYTHING = _digest((_digest(("less_equal",)), _slot("j"), _slot("i")))
@@ -136,18 +139,19 @@ class _Flattener:
         parts += sorted(operands) if PRIMITIVES[node.op].commutative else operands
         if _has_weights(node):
             parts.append(self.weights.setdefault(place, len(self.weights)))
-        if node.op == "attend":  # after the operands, of which a sink is one
-            parts += [self.score(node.attrs.get("score"), place), self.mask(node.attrs.get("mask"), place)]
+        if node.op == "attend":
+            seen = operands[len(operands) - int(node.attrs["seen"]) :]  # type: ignore[call-overload]
+            parts += [self.score(node.attrs["score"], place, seen), self.mask(node.attrs["mask"], place, seen)]
         return _digest(parts)
 
-    def function(self, unit: Unit, place: Scope) -> Digest:
-        return self.unit(unit, [_slot(i.attrs["name"]) for i in unit.inputs], place)
+    def function(self, unit: Unit, place: Scope, seen: Sequence[Digest] = ()) -> Digest:
+        return self.unit(unit, [_input(i, seen) for i in unit.inputs], place)
 
-    def score(self, score: object, place: Scope) -> Digest:
-        return self.function(score, (place, "score")) if isinstance(score, Unit) else _slot("s")
+    def score(self, score: object, place: Scope, seen: Sequence[Digest]) -> Digest:
+        return self.function(score, (place, "score"), seen) if isinstance(score, Unit) else _slot("s")
 
-    def mask(self, mask: object, place: Scope) -> Digest:
-        return self.function(mask, (place, "mask")) if isinstance(mask, Unit) else EVERYTHING
+    def mask(self, mask: object, place: Scope, seen: Sequence[Digest]) -> Digest:
+        return self.function(mask, (place, "mask"), seen) if isinstance(mask, Unit) else EVERYTHING
 
 
 def _has_weights(node: Node) -> bool:

@@ -69,6 +69,7 @@ class Builder:
         ] = []  # the first tensor of each function being applied, whose axes `param` follows
         self.calls: list[tuple[str, Span, dict[str | int, Span]]] = []  # what is being applied: name, where, arguments
         self.homes: dict[int, Frame] = {}
+        self.seen: list[Node] = []  # the values per token that the score and the mask at hand read
         self.instances = 0
         self.steps = 0
 
@@ -138,7 +139,8 @@ class Builder:
                     "F308",
                     f"the {frame.kind} function uses {value.name or 'a value'} from outside, which is {value.type}",
                     self.calls[-1][1] if self.calls else value.span,
-                    help=f"it sees only {', '.join(SLOTS[frame.kind])}, numbers and learned parameters",
+                    help=f"it sees only {', '.join(SLOTS[frame.kind])}, numbers and learned parameters"
+                    + ("; query(x) and key(x) read a value per token" if frame.kind in ("score", "mask") else ""),
                 )
             if value not in frame.captures:
                 stand_in = Node(

@@ -136,6 +136,8 @@ def primitive(
                 (spans or {}).get(arg.name, span),
                 found=describe(value),
             )
+    if e.slot():  # a value from outside is the mistake, whether or not it would fit
+        inputs = [e.here(i) for i in inputs]
     types = tuple(i.type if isinstance(i, Node) else i for i in inputs)
     attrs = dict(attrs)
     instance = 0
@@ -164,9 +166,10 @@ def primitive(
     except Clash as clash:
         raise clash_problem(e, function, clash, inputs, span) from None
     if function.name == "attend":
-        attrs["sink"] = int(len(inputs) > 3)
+        attrs["sink"], e.seen = int(len(inputs) > 3), []
         attrs["score"] = score(e, attrs["score"], inputs[0].type.heads, span)
         attrs["mask"] = mask(e, attrs["mask"], inputs[0].type.heads, span)
+        attrs["seen"], inputs = len(e.seen), [*inputs, *e.seen]
     nested = len(e.frames) > 1 and not any(frame.kind == "repeat" for frame in e.frames)
     if function.name == "embed" and inputs[0].type.is_tokens and nested:
         raise Inline

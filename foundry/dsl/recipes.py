@@ -8,7 +8,7 @@ from foundry.dsl.frames import describe
 from foundry.dsl.primitives import argument, primitive
 from foundry.dsl.program import Node, Optimizer, Recipe, Unit
 from foundry.dsl.registry import OPTIMIZERS, PRIMITIVES, TRAIN, Arg
-from foundry.dsl.slots import slot_unit
+from foundry.dsl.slots import slot_unit, view
 from foundry.dsl.syntax import Span
 from foundry.dsl.types import SCALAR, TOKENS, seq
 from foundry.dsl.values import FUNCTIONS, Repeated, Shared
@@ -45,6 +45,8 @@ def special(e: Elaborator, name: str, positional: list[Any], named: dict[str, An
         if isinstance(value, Repeated):
             return Repeated(value.times, value.function, value.span, True)
         return Shared(value)
+    if name in ("query", "key"):
+        return view(e, name, value, span)
     if not isinstance(value, Node):
         raise e.problem("F303", f"{name} takes a tensor, but this is {describe(value)}", span)
     axis, size = ("channel", value.type.width) if name == "width" else ("head", value.type.heads)

@@ -277,7 +277,7 @@ _ENTRIES = (
         "each query; sink is one more logit per head, which takes weight and gives nothing",
         rules.attend,
         rules.attend_flops,
-        keeps=lambda types, attrs, context: (types[1].fixed_size + types[2].fixed_size, 0),
+        keeps=lambda types, attrs, context: (sum(t.fixed_size for t in types[1:3] + rules.seen(types, attrs)), 0),
         mechanism="attend",
     ),
     Primitive(
@@ -356,6 +356,14 @@ _ENTRIES = (
         lambda types, attrs, out, context: 0,
     ),
     Primitive(
+        "head_index",
+        "structure",
+        (Arg("x", "heads"),),
+        "the numbers 0 to h - 1 along the head axis of heads[h, d]",
+        rules.head_index,
+        lambda types, attrs, out, context: 0,
+    ),
+    Primitive(
         "table",
         "structure",
         (X, Arg("numbers", "numbers")),
@@ -429,7 +437,7 @@ OPERATORS = {
 HIDDEN = frozenset(OPERATORS.values()) | {"negate", "invert", "largest", "smallest", "minimum", "maximum"}
 CALLABLE = frozenset(PRIMITIVES) - HIDDEN | {"max", "min"}
 CONSTANTS: dict[str, float | str] = {"pi": math.pi, "head": "head", "channel": "channel"}
-SPECIAL = frozenset({"share", "width", "head_count", "train", "adamw", "lion", "muon"})
+SPECIAL = frozenset({"share", "width", "head_count", "query", "key", "train", "adamw", "lion", "muon"})
 
 # What slots bind, by name.
 SLOTS = {

@@ -201,6 +201,11 @@ def lookup(types: Types, attrs: Attrs) -> TensorType:
     return TensorType(("head", *index.axes) if attrs["heads"] else index.axes, attrs["heads"])
 
 
+def head_index(types: Types, attrs: Attrs) -> TensorType:
+    needs("x", types[0], "heads")
+    return TensorType(("head",), heads=types[0].heads, dtype=INTEGER)
+
+
 def lookup_shape(attrs: Attrs) -> tuple[int, ...]:
     """The shape in memory of a table: (size,) or (h, size)."""
     return (attrs["heads"], attrs["size"]) if attrs["heads"] else (attrs["size"],)
@@ -264,6 +269,11 @@ def attend(types: Types, attrs: Attrs) -> TensorType:
         if isinstance(t, TensorType) and t.has("batch") and not t.has("head"):
             raise Mismatch(f"takes one sink per head, but it is {t}", "sink", help="split_heads gives it heads")
     return heads(q.heads, v.width)
+
+
+def seen(types: Types, attrs: Attrs) -> Types:
+    """The values per token that the score and the mask of an attend read."""
+    return types[len(types) - attrs["seen"] :]
 
 
 def attend_flops(types: Types, attrs: Attrs, out: TensorType, context: int) -> float:

@@ -127,6 +127,33 @@ def mask(e: Elaborator, function: Any, count: int, span: Span) -> Unit | None:
     return unit
 
 
+def view(e: Elaborator, kind: str, x: Any, span: Span) -> Node:
+    """In a score or a mask: what a value per token (and head) is at the query's position, or at the key's."""
+    frame = e.frames[-1] if e.frames else None
+    if frame is None or frame.kind not in ("score", "mask"):
+        raise e.problem(
+            "F308", f"{kind} outside a score or a mask", span, help="it reads a value per token where queries meet keys"
+        )
+    count = next(i.type.heads for i in frame.inputs if i.type.has("head"))
+    t = x.type if isinstance(x, Node) else SCALAR
+    per_token = t.has("batch") and t.has("token") and not t.has("key") and t.width <= 1
+    if not per_token or t.heads not in (0, 1, count):
+        found = describe(x)
+        raise e.problem("F301", f"{kind} takes one number per token, or per token and head, but this is {found}", span)
+    if x not in e.seen:
+        e.seen.append(x)
+    index = e.seen.index(x)
+    at = {"query": "token", "key": "key"}[kind]
+    for known in frame.inputs:
+        if known.attrs.get("view") == (kind, index):
+            return known
+    node = e.enter(
+        frame, f"{x.name or 'value'}_{kind}", TensorType(("batch", "head", at), t.heads or 1, 0, t.dtype), span
+    )
+    node.attrs["view"] = (kind, index)
+    return node
+
+
 def need_function(e: Elaborator, value: Any, kind: str, span: Span) -> None:
     if not isinstance(value, FUNCTIONS):
         raise e.problem(

@@ -90,14 +90,18 @@ def attend_score(q, k, v, score, mask=None, keep=None, scale=None, past=None):
     return weights @ v
 
 
-def attend_sparse(q, k, v, score=None, mask=None, keep=None, scale=None, top=None, sink=None, past=None):
-    """The same, by the `top` largest logits of each query alone, and by one logit more, `sink`, which takes weight
-    and gives nothing (Zhao et al. 2019, arXiv:1912.11637; Xiao et al. 2023, arXiv:2309.17453).
+def attend_general(q, k, v, score=None, mask=None, keep=None, scale=None, top=None, sink=None, seen=(), past=None):
+    """The same, by the `top` largest logits of each query alone (Zhao et al. 2019, arXiv:1912.11637), and by one logit
+    more, `sink`, which takes weight and gives nothing (Xiao et al. 2023, arXiv:2309.17453).
 
-    sink: a number, or (H, 1, 1), or (B, H, T, 1).
+    sink: a number, or (H, 1, 1), or (B, H, T, 1). seen: values per token (B, 1 or H, T, 1) that the score and the mask
+    read: after h, i and j they take what each is at the query and at the key.
     """
     if past is not None:
-        k, v = past.join(k, v, keep=keep)
+        k, v, *seen = past.join(k, v, *seen, keep=keep)
+    views = [view for x in seen for view in (x[..., -q.size(2) :, :], x.mT)]
+    if views:
+        score, mask = (f and (lambda *at, f=f: f(*at, *views)) for f in (score, mask))
     logits, visible, v = logits_of(q, k, v, score, mask, scale, past)
     if top is not None and top < logits.size(-1):
         logits = torch.where(logits < logits.topk(top, -1).values[..., -1:], -torch.inf, logits)

@@ -1,0 +1,131 @@
+"""How two genomes differ in what they mean, and in what they cost.
+
+Programs are compared, not texts: functions that were renamed, written out or spelled in another way are the same.
+What differs is said in the words of the genomes: functions by their names, arguments by theirs, formulas as source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from foundry.compiler.changes import Change
+from foundry.compiler.comparison import Comparer
+from foundry.compiler.cost import Cost, cost
+from foundry.compiler.outline import Body, Step, meaning, outline
+from foundry.compiler.spelling import formula
+from foundry.dsl.canonical import canonical_hash
+from foundry.dsl.check import load_program
+from foundry.dsl.format import format_number
+from foundry.dsl.program import Optimizer, Program, Recipe, Unit
+from foundry.dsl.quote import quote, shown
+from foundry.dsl.registry import OPTIMIZERS
+from foundry.dsl.syntax import Argument, Call, Expr, Name
+from foundry.dsl.trace import Trace, trace
+
+MOST = 40  # changes that are listed
+REORDERED = "the same operations, whose weights are made in another order"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two genomes side by side.
+
+    hashes: the content hash of each; equal where the genomes differ in spelling alone. changes: what differs in
+    meaning, no more than `MOST` of them; left_out: how many more there are. costs: of each, at the context length
+    that its training ends with.
+    """
+
+    hashes: tuple[str, str]
+    changes: tuple[Change, ...]
+    left_out: int
+    costs: tuple[Cost, Cost]
+
+    @property
+    def same(self) -> bool:
+        return self.hashes[0] == self.hashes[1]
+
+    @property
+    def figures(self) -> dict[str, dict[str, float | None]]:
+        """Every figure of the cost model before and after, and their ratio; None where there was nothing."""
+        before, after = (asdict(c) for c in self.costs)
+        return {
+            name: {"before": before[name], "after": after[name], "ratio": _ratio(before[name], after[name])}
+            for name in before
+        }
+
+
+def _ratio(before: float, after: float) -> float | None:
+    if before == after:
+        return 1.0
+    return after / before if before else None
+
+
+def compare(a: Program, b: Program) -> Comparison:
+    """Two checked programs side by side, the first being the one that was changed."""
+    found = differences(a, b)
+    return Comparison(
+        (canonical_hash(a), canonical_hash(b)), tuple(found[:MOST]), max(0, len(found) - MOST), (cost(a), cost(b))
+    )
+
+
+def describe_difference(a_text: str, b_text: str) -> list[str]:
+    """What changed from the first genome to the second, a line each; none where they mean the same.
+
+    Raises:
+        GenomeError: one of them has errors.
+    """
+    return describe(load_program(a_text), load_program(b_text))
+
+
+def describe(a: Program, b: Program) -> list[str]:
+    """As `describe_difference`, of checked programs."""
+    found = differences(a, b)
+    lines = [change.text for change in found[:MOST]]
+    return [*lines, f"and {len(found) - MOST} more"] if len(found) > MOST else lines
+
+
+def differences(a: Program, b: Program) -> list[Change]:
+    """Every change from the first program to the second; none where their content hashes are equal."""
+    if canonical_hash(a) == canonical_hash(b):
+        return []
+    before, after = trace(a), trace(b)
+    comparer = Comparer()
+    comparer.bodies(outline(before), outline(after), "")
+    found = [*dict.fromkeys(comparer.changes), *_recipe(before, after)]
+    return found or [Change("changed", "", "model", "as it was", REORDERED)]
+
+
+# ---- the recipe ---------------------------------------------------------------------------------------------------
+
+
+def _recipe(a: Trace, b: Trace) -> list[Change]:
+    old, new = a.program.recipe, b.program.recipe
+    out = _optimizer(old.optimizer, new.optimizer)
+    for part in fields(Recipe):
+        before, after = getattr(old, part.name), getattr(new, part.name)
+        if part.name == "optimizer" or before == after:
+            continue
+        if isinstance(before, (int, float)) and isinstance(after, (int, float)):
+            out.append(Change("changed", "", part.name, format_number(before), format_number(after)))
+        elif before is None or after is None or meaning(before) != meaning(after):
+            out.append(_part(part.name, (a, before), (b, after)))
+    return out
+
+
+def _optimizer(a: Optimizer, b: Optimizer) -> list[Change]:
+    if a.name != b.name:
+        return [Change("changed", "", "optimizer", shown(_settings(a)), shown(_settings(b)))]
+    pairs = [(name, a.settings[name], b.settings[name]) for name in a.settings]
+    return [
+        Change("changed", "optimizer", name, shown(quote(old)), shown(quote(new)))
+        for name, old, new in pairs
+        if old != new
+    ]
+
+
+def _settings(optimizer: Optimizer) -> Expr:
+    """An optimizer with its rate and what else differs from the defaults."""
+    usual = {arg.name: arg.default for arg in OPTIMIZERS[optimizer.name]}
+    given = {n: v for n, v in optimizer.settings.items() if n == "lr" or v != usual[n]}
+    return Call(Name(optimizer.name), tuple(Argument(n, quote(v)) for n, v in given.items()))

@@ -1,0 +1,380 @@
+"""What differs between two bodies: steps that correspond, with their arguments, and those that have no counterpart."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from foundry.compiler.alignment import align, gaps
+from foundry.compiler.changes import Change, gathered
+from foundry.compiler.outline import Body, Step
+from foundry.compiler.spelling import described, formula, narrowed
+from foundry.compiler.stack import (
+    Layer,
+    depth,
+    holds_layers,
+    layer_steps,
+    layers,
+    pattern,
+    sharing,
+    sharing_in_words,
+)
+from foundry.compiler.wiring import View, disagreements, keys, overlap, purpose, side_by_side
+from foundry.dsl.format import format_expr
+from foundry.dsl.frames import PRELUDE
+from foundry.dsl.quote import quote, shown
+from foundry.dsl.registry import PRIMITIVES
+from foundry.dsl.syntax import Function
+from foundry.dsl.trace import closure_of
+from foundry.dsl.values import FUNCTIONS, Axis, Closure
+
+FEW = 6  # changes inside a function beyond which it counts as rewritten
+ENOUGH = 3  # steps of one place that are named
+CLOSE = 0.7  # the share of operations from which a function counts as a changed copy of one of the prelude
+NOTHING = "none"
+Ratios = frozenset[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Inside:
+    """Where two bodies stand.
+
+    place: the function, "" for the model. handed_in: parameters whose difference has been said. ratios: sizes that
+    have changed, before and after: what changed in proportion follows from them. alike: whether the two bodies are
+    one text, so that numbers in it differ only because of what is given to it.
+    """
+
+    place: str = ""
+    handed_in: frozenset[str] = frozenset()
+    ratios: Ratios = frozenset()
+    alike: bool = False
+
+    def explains(self, before: float, after: float) -> bool:
+        if self.alike and self.ratios:
+            return True
+        return any(before * q == after * p for p, q in self.ratios)
+
+
+@dataclass(eq=False)
+class Comparer:
+    """Collects changes. `said`: pairs of functions, by identity, whose difference is among them."""
+
+    changes: list[Change] = field(default_factory=list)
+    said: set[tuple[int, int]] = field(default_factory=set)
+
+    def note(self, kind: str, place: str, what: str, before: str, after: str) -> None:
+        self.changes.append(Change(kind, place, what, before, after))
+
+    # ---- bodies -------------------------------------------------------------------------------------------------
+
+    def bodies(self, a: Body, b: Body, inside: Inside) -> None:
+        """Everything that differs between two bodies."""
+        before, after = View(a), View(b)
+        matched = self.stacks(before, after, inside)
+        pairs = side_by_side(before, after)
+        xs, ys = before.anchors, after.anchors
+        for i, j in pairs:
+            inside = self.steps(xs[i], ys[j], inside)
+        for i, j in gaps(pairs, len(xs), len(ys)):
+            self.gap(before, after, [xs[n] for n in i], [ys[n] for n in j], inside)
+        self.wiring(before, after, [*matched, *((xs[i], ys[j]) for i, j in pairs)], inside)
+
+    def gap(self, a: View, b: View, xs: list[Step], ys: list[Step], inside: Inside) -> None:
+        """Steps between two corresponding ones that have no counterpart."""
+        xs = [x for x in xs if x.role not in inside.handed_in]
+        ys = [y for y in ys if y.role not in inside.handed_in]
+        if xs and ys:
+            self.replaced(xs, ys, inside.place)
+        elif len(xs) + len(ys) > ENOUGH:
+            kind = "added" if ys else "removed"
+            self.note(kind, inside.place, "", _listed(xs), _listed(ys))
+        for x in xs if not ys and len(xs) <= ENOUGH else ():
+            self.note("removed", inside.place, _where(a, x), described(x), "")
+        for y in ys if not xs and len(ys) <= ENOUGH else ():
+            self.note("added", inside.place, _where(b, y), "", described(y))
+
+    def replaced(self, xs: Sequence[Step], ys: Sequence[Step], place: str) -> None:
+        """Steps in place of others: by their purpose where both have the same one."""
+        x, y = xs[0], ys[0]
+        light = len(xs) == len(ys) == 1 and not x.is_block and not y.is_block and x.op == y.op == "call"
+        if light and x.role == y.role and (x.role or purpose(x) == purpose(y)):
+            self.note("changed", place if x.role else "", x.role or purpose(x), described(x), described(y))
+        else:
+            self.note("replaced", place, "", _listed(xs), _listed(ys))
+
+    def wiring(self, a: View, b: View, pairs: list[tuple[Step, Step]], inside: Inside) -> None:
+        """Formulas between the steps, and which value goes where."""
+        found = keys(a, b, pairs)
+        ends = [("", a.body.result, b.body.result)]
+        for x, y in pairs:
+            if x.role in inside.handed_in and x.role:
+                continue
+            names = _argument_names(y)
+            for n, (p, q) in enumerate(zip(x.inputs, y.inputs, strict=False)):
+                what = f"{y.label or y.title} {names[n]}" if n < len(names) and len(y.inputs) > 1 else ""
+                ends.append((what or f"{y.label or y.title} input", p, q))  # type: ignore[arg-type]
+        told = set[tuple[object, object]]()
+        for what, p, q in reversed(ends):
+            for x, y in disagreements(a, b, found, p, q):
+                if (x, y) in told:
+                    continue
+                told.add((x, y))
+                before, after = _texts(a, b, x, y)
+                if before != after:
+                    formulas = any(isinstance(v, Step) and v.is_term and v.inputs for v in (x, y))
+                    self.note("changed", inside.place, "" if formulas else what, before, after)
+
+    # ---- layers -------------------------------------------------------------------------------------------------
+
+    def stacks(self, a: View, b: View, inside: Inside) -> list[tuple[Step, Step]]:
+        """The layers of both bodies, one against one. Gives the steps that correspond; they take no further part."""
+        for view in (a, b):
+            while wrapping := next((s for s in view.order if holds_layers(s)), None):
+                view.dissolve(wrapping)
+        xs, ys = (layer_steps(view.order, not inside.place) for view in (a, b))
+        if not xs or not ys:
+            return []
+        a.apart, b.apart = frozenset(xs), frozenset(ys)
+        old, new = layers(xs), layers(ys)
+        if depth(xs) != depth(ys):
+            self.note("changed", inside.place, "layers", pattern(old), pattern(new))
+        elif sharing(old) != sharing(new):
+            self.note("changed", inside.place, "layers", sharing_in_words(old), sharing_in_words(new))
+        self.changes += gathered(self.layer_pairs(old, new, inside), len(new))
+        likely = align(xs, ys, lambda x, y: 1 + (x.digest == y.digest), lambda s: (s.title, s.digest))
+        return [(xs[i], ys[j]) for i, j in likely]
+
+    def layer_pairs(self, old: list[Layer], new: list[Layer], inside: Inside) -> list[tuple[Change, list[int]]]:
+        """What differs between layers that correspond, and in which layers."""
+        kinds = {layer.step.digest for layer in old}
+        places: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
+        steps: dict[bytes, tuple[Step, Step]] = {}
+        for n, layer in enumerate(new):
+            other = old[n] if len(old) == len(new) else old[n * len(old) // len(new)]
+            if len(old) != len(new) and layer.step.digest in kinds:
+                continue
+            places[other.step.digest, layer.step.digest].append(n + 1)
+            steps[other.step.digest + layer.step.digest] = (other.step, layer.step)
+        out = []
+        for (before, after), numbers in places.items():
+            if before != after:
+                inner = Comparer(said=self.said)
+                inner.calls(*steps[before + after], inside)
+                out += [(change, numbers) for change in inner.changes]
+        return out
+
+    # ---- steps --------------------------------------------------------------------------------------------------
+
+    def steps(self, x: Step, y: Step, inside: Inside) -> Inside:
+        """Two steps that correspond. Gives what is known after them: a new width explains what follows from it."""
+        if x.digest == y.digest or (x.role and x.role in inside.handed_in):
+            return inside
+        if x.op == "call":
+            self.calls(x, y, inside)
+            return inside
+        inside = self.attributes(x, y, inside)
+        for slot in {**x.slots, **y.slots}:
+            self.slot(slot, x, y, inside.place)
+        if x.body is not None and y.body is not None:
+            self.bodies(x.body, y.body, replace(inside, place=x.op, handed_in=frozenset(), alike=False))
+        return inside
+
+    def attributes(self, x: Step, y: Step, inside: Inside) -> Inside:
+        """The compile-time arguments of a primitive."""
+        for name, old in x.node.attrs.items():
+            new = y.node.attrs.get(name)
+            if old == new or not isinstance(old, (int, float, str, tuple)) or not isinstance(new, type(old) | float | int):
+                continue
+            if isinstance(old, (int, float)) and isinstance(new, (int, float)):
+                if inside.explains(old, new):
+                    continue
+                if x.op == "embed":
+                    inside = replace(inside, ratios=inside.ratios | {(old, new)})
+            place, what, before, after = _in_words(x, y, name, old, new, inside.place)
+            self.note("changed", place, what, before, after)
+        return inside
+
+    def slot(self, name: str, x: Step, y: Step, place: str) -> None:
+        """A function in a slot of an attend: its score or its mask."""
+        old, new = x.arguments.get(name), y.arguments.get(name)
+        if (id(old), id(new)) in self.said:
+            return
+        before, after = slot_texts(old, x.slots.get(name), new, y.slots.get(name))
+        if before != after:
+            self.note("changed", place or x.title, name, before, after)
+
+    def calls(self, x: Step, y: Step, inside: Inside) -> None:
+        """Two calls: their arguments, and what the functions do."""
+        f, g = closure_of(x.function), closure_of(y.function)
+        alike = f is not None and g is not None and f.body == g.body and x.title == y.title
+        if not x.is_block or not y.is_block:
+            self.light(x, y, inside, alike)
+            return
+        if not alike and x.title != y.title and _of_prelude(f, g) and overlap(x.content, y.content) < CLOSE:
+            self.replaced([x], [y], inside.place)
+            return
+        place = y.title if y.title != "fn" else y.role or "block"
+        inner = Comparer(said=self.said)
+        ratios = inside.ratios | _ratios(x, y)
+        handed_in = inner.arguments(x, y, replace(inside, place=place))
+        sizes = {(c.before, c.after) for c in inner.changes}
+        ratios |= {(float(p), float(q)) for p, q in sizes if _is_number(p) and _is_number(q)}
+        given = len(inner.changes)
+        assert x.body is not None and y.body is not None
+        inner.bodies(x.body, y.body, Inside(place, handed_in, ratios, alike))
+        if len(inner.changes) - given > FEW:
+            del inner.changes[given:]
+            if x.title != y.title:
+                self.replaced([x], [y], inside.place)
+                return
+            inner.note("changed", place, "", _signature(f), f"rewritten as {_signature(g)}")
+        self.changes += inner.changes
+
+    def light(self, x: Step, y: Step, inside: Inside, alike: bool) -> None:
+        """Norms, activations, rotations: what is no block."""
+        if alike:
+            before = len(self.changes)
+            self.arguments(x, y, replace(inside, place=x.title))
+            if len(self.changes) > before:
+                return
+        texts = described(x), described(y)
+        if texts[0] != texts[1]:
+            self.replaced([x], [y], inside.place)
+        elif x.body is not None and y.body is not None:
+            self.bodies(x.body, y.body, Inside(x.title, frozenset(), inside.ratios | _ratios(x, y), alike))
+
+    def arguments(self, x: Step, y: Step, inside: Inside) -> frozenset[str]:
+        """The arguments of two applications. Gives the parameters that are functions and need no more said of them."""
+        said = set()
+        for name, old in x.arguments.items():
+            if name not in y.arguments or not (name in x.explicit | y.explicit or _other_default(x, y, name)):
+                continue
+            new = y.arguments[name]
+            if isinstance(old, FUNCTIONS) and isinstance(new, FUNCTIONS):
+                if self.handed(name, x, y, inside.place):
+                    said.add(name)
+            elif isinstance(old, (int, float, tuple, Axis)) and isinstance(new, (int, float, tuple, Axis)) and old != new:
+                numbers = isinstance(old, (int, float)) and isinstance(new, (int, float))
+                if not (numbers and inside.explains(old, new)):  # type: ignore[arg-type]
+                    self.note("changed", inside.place, name, shown(quote(old)), shown(quote(new)))
+        return frozenset(said)
+
+    def handed(self, name: str, x: Step, y: Step, place: str) -> bool:
+        """A function that is an argument: whether all has been said of how it differs."""
+        assert x.body is not None and y.body is not None
+        old, new = x.arguments[name], y.arguments[name]
+        if (id(old), id(new)) in self.said:
+            return True
+        uses = [[s for s in body.steps if s.role == name] for body in (x.body, y.body)]
+        if any(s.is_block for side in uses for s in side):
+            return False
+        before, after = shown(quote(old)), shown(quote(new))
+        if before == after or _meanings(x.body, old) == _meanings(y.body, new):
+            return False
+        self.said.add((id(old), id(new)))
+        self.note("changed", place, name, before, after)
+        return True
+
+
+def slot_texts(old: Any, before: Body | None, new: Any, after: Body | None) -> tuple[str, str]:
+    """Two functions in slots, by what the genomes call them, or by what they compute where that is the same."""
+    names = tuple(shown(quote(f)) if f is not None else NOTHING for f in (old, new))
+    if names[0] != names[1] or before is None or after is None:
+        return names
+    formulas = [formula(body.result, lambda s: s, by_name=False) for body in (before, after)]
+    p, q = narrowed(*formulas)
+    return shown(p), shown(q)
+
+
+# ---- words --------------------------------------------------------------------------------------------------------
+
+
+def _in_words(x: Step, y: Step, name: str, old: Any, new: Any, place: str) -> tuple[str, str, str, str]:
+    """Place, subject, before and after of an argument of a primitive."""
+    if x.op == "embed":
+        tokens = x.inputs and isinstance(x.inputs[0], Step) and x.inputs[0].type.is_tokens
+        words = {"vocab": "vocabulary" if tokens else "positions"}
+        return place, words.get(name, name), f"{old:,}", f"{new:,}"
+    if x.op == "unembed" and name == "tied":
+        own = ("its own weights", "the embedding's weights")
+        return place, "output", own[bool(old)], own[bool(new)]
+    if x.op == "experts" and name in ("times", "active"):
+        return place, {"times": "experts", "active": "active experts"}[name], str(old), str(new)
+    subject = y.label if y.label and y.op in PRIMITIVES else y.title
+    if place and subject == y.label:
+        return place, f"{subject} {name}", shown(quote(old)), shown(quote(new))
+    return place or subject, name if not place else f"{subject} {name}", shown(quote(old)), shown(quote(new))
+
+
+def _listed(steps: Sequence[Step]) -> str:
+    named = [described(step, 60 if len(steps) == 1 else 30) for step in steps[:ENOUGH]]
+    if len(steps) > ENOUGH:
+        named.append(f"{len(steps) - ENOUGH} more")
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}" if named else ""
+
+
+def _where(view: View, step: Step) -> str:
+    reader = view.reader(step)
+    return f"before {reader.label or reader.title}" if reader is not None else ""
+
+
+def _texts(a: View, b: View, x: Step | float, y: Step | float) -> tuple[str, str]:
+    for by_name in (True, False):
+        p, q = formula(x, a.resolve, by_name), formula(y, b.resolve, by_name)
+        if format_expr(p) != format_expr(q):
+            p, q = narrowed(p, q)
+            return shown(p), shown(q)
+    return "", ""
+
+
+def _argument_names(step: Step) -> list[str]:
+    if step.op in PRIMITIVES:
+        return [arg.name for arg in PRIMITIVES[step.op].args if arg.is_tensor]
+    return [i.title for i in step.body.inputs] if step.body is not None else []
+
+
+def _signature(function: Closure | None) -> str:
+    return shown(Function(function.parameters, function.body)) if function is not None else "other code"
+
+
+def _of_prelude(*functions: Closure | None) -> bool:
+    return any(f is not None and f.span.file == PRELUDE for f in functions)
+
+
+def _ratios(x: Step, y: Step) -> Ratios:
+    """Sizes of the inputs that differ."""
+    out = set()
+    for p, q in zip(x.node.tensors, y.node.tensors, strict=False):
+        for old, new in ((p.type.width, q.type.width), (p.type.heads, q.type.heads)):
+            if old != new and old and new:
+                out.add((float(old), float(new)))
+    return frozenset(out)
+
+
+def _is_number(text: str) -> bool:
+    return text.replace(".", "", 1).isdigit()
+
+
+def _other_default(x: Step, y: Step, name: str) -> bool:
+    """Whether two functions leave an argument at different defaults."""
+    f, g = closure_of(x.function), closure_of(y.function)
+    if f is None or g is None:
+        return False
+    old = {p.name: p.default for p in f.parameters}
+    new = {p.name: p.default for p in g.parameters}
+    return old.get(name) != new.get(name)
+
+
+def _meanings(body: Body, value: Any) -> list[bytes]:
+    """What a function does wherever a body applies it, or hands it on to a slot."""
+    out = []
+    for step in body.steps:
+        if step.function is value:
+            out.append(step.digest)
+        out += [slot.result.digest + slot_name.encode() for slot_name, slot in step.slots.items()
+                if step.arguments.get(slot_name) is value]  # fmt: skip
+        if step.body is not None and any(v is value for v in step.arguments.values()):
+            out += _meanings(step.body, value)
+    return out

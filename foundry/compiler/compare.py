@@ -7,13 +7,11 @@ What differs is said in the words of the genomes: functions by their names, argu
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 from foundry.compiler.changes import Change
-from foundry.compiler.comparison import Comparer
+from foundry.compiler.comparison import NOTHING, Comparer, Inside, name_of, slot_texts
 from foundry.compiler.cost import Cost, cost
-from foundry.compiler.outline import Body, Step, meaning, outline
-from foundry.compiler.spelling import formula
+from foundry.compiler.outline import Body, meaning, outline, outline_function
 from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.check import load_program
 from foundry.dsl.format import format_number
@@ -91,7 +89,7 @@ def differences(a: Program, b: Program) -> list[Change]:
         return []
     before, after = trace(a), trace(b)
     comparer = Comparer()
-    comparer.bodies(outline(before), outline(after), "")
+    comparer.bodies(outline(before), outline(after), Inside())
     found = [*dict.fromkeys(comparer.changes), *_recipe(before, after)]
     return found or [Change("changed", "", "model", "as it was", REORDERED)]
 
@@ -109,8 +107,20 @@ def _recipe(a: Trace, b: Trace) -> list[Change]:
         if isinstance(before, (int, float)) and isinstance(after, (int, float)):
             out.append(Change("changed", "", part.name, format_number(before), format_number(after)))
         elif before is None or after is None or meaning(before) != meaning(after):
-            out.append(_part(part.name, (a, before), (b, after)))
+            texts = [_function(trace, part.name, unit) for trace, unit in ((a, before), (b, after))]
+            (old_value, old_body), (new_value, new_body) = texts
+            out.append(Change("changed", "", part.name, *slot_texts(old_value, old_body, new_value, new_body)))
     return out
+
+
+def _function(trace: Trace, part: str, unit: Unit | None) -> tuple[str, Body | None]:
+    """What the genome gives for a part of its recipe, or what the default is called, and what it does."""
+    if unit is None:
+        return NOTHING, None
+    given = trace.recipe.get(part)
+    if given is None:
+        given = unit.result.attrs.get("value")
+    return unit.name if given is None else name_of(given), outline_function(trace, unit)
 
 
 def _optimizer(a: Optimizer, b: Optimizer) -> list[Change]:

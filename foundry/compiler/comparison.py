@@ -9,7 +9,7 @@ from typing import Any
 
 from foundry.compiler.alignment import align, gaps
 from foundry.compiler.changes import Change, gathered
-from foundry.compiler.outline import Body, Step
+from foundry.compiler.outline import Body, Step, meaning
 from foundry.compiler.spelling import described, formula, narrowed
 from foundry.compiler.stack import (
     Layer,
@@ -24,6 +24,7 @@ from foundry.compiler.stack import (
 from foundry.compiler.wiring import View, disagreements, keys, overlap, purpose, side_by_side
 from foundry.dsl.format import format_expr
 from foundry.dsl.frames import PRELUDE
+from foundry.dsl.program import Unit
 from foundry.dsl.quote import quote, shown
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Function
@@ -41,13 +42,15 @@ Ratios = frozenset[tuple[float, float]]
 class Inside:
     """Where two bodies stand.
 
-    place: the function, "" for the model. handed_in: parameters whose difference has been said. ratios: sizes that
-    have changed, before and after: what changed in proportion follows from them. alike: whether the two bodies are
-    one text, so that numbers in it differ only because of what is given to it.
+    place: the function, "" for the model. handed_in: parameters whose difference has been said. said: pairs of
+    functions, by identity, of which that is so. ratios: sizes that have changed, before and after: what changed in
+    proportion follows from them. alike: whether the two bodies are one text, so that numbers in it differ only because
+    of what is given to it.
     """
 
     place: str = ""
     handed_in: frozenset[str] = frozenset()
+    said: frozenset[tuple[int, int]] = frozenset()
     ratios: Ratios = frozenset()
     alike: bool = False
 
@@ -59,10 +62,9 @@ class Inside:
 
 @dataclass(eq=False)
 class Comparer:
-    """Collects changes. `said`: pairs of functions, by identity, whose difference is among them."""
+    """Collects changes."""
 
     changes: list[Change] = field(default_factory=list)
-    said: set[tuple[int, int]] = field(default_factory=set)
 
     def note(self, kind: str, place: str, what: str, before: str, after: str) -> None:
         self.changes.append(Change(kind, place, what, before, after))
@@ -107,16 +109,17 @@ class Comparer:
     def wiring(self, a: View, b: View, pairs: list[tuple[Step, Step]], inside: Inside) -> None:
         """Formulas between the steps, and which value goes where."""
         found = keys(a, b, pairs)
-        ends = [("", a.body.result, b.body.result)]
+        ends: list[tuple[str, Step | float, Step | float]] = []
         for x, y in pairs:
             if x.role in inside.handed_in and x.role:
                 continue
             names = _argument_names(y)
             for n, (p, q) in enumerate(zip(x.inputs, y.inputs, strict=False)):
                 what = f"{y.label or y.title} {names[n]}" if n < len(names) and len(y.inputs) > 1 else ""
-                ends.append((what or f"{y.label or y.title} input", p, q))  # type: ignore[arg-type]
+                ends.append((what or f"{y.label or y.title} input", p, q))
+        ends.append(("result", a.body.result, b.body.result))
         told = set[tuple[object, object]]()
-        for what, p, q in reversed(ends):
+        for what, p, q in ends:
             for x, y in disagreements(a, b, found, p, q):
                 if (x, y) in told:
                     continue
@@ -160,7 +163,7 @@ class Comparer:
         out = []
         for (before, after), numbers in places.items():
             if before != after:
-                inner = Comparer(said=self.said)
+                inner = Comparer()
                 inner.calls(*steps[before + after], inside)
                 out += [(change, numbers) for change in inner.changes]
         return out
@@ -176,7 +179,7 @@ class Comparer:
             return inside
         inside = self.attributes(x, y, inside)
         for slot in {**x.slots, **y.slots}:
-            self.slot(slot, x, y, inside.place)
+            self.slot(slot, x, y, inside)
         if x.body is not None and y.body is not None:
             self.bodies(x.body, y.body, replace(inside, place=x.op, handed_in=frozenset(), alike=False))
         return inside
@@ -185,7 +188,11 @@ class Comparer:
         """The compile-time arguments of a primitive."""
         for name, old in x.node.attrs.items():
             new = y.node.attrs.get(name)
-            if old == new or not isinstance(old, (int, float, str, tuple)) or not isinstance(new, type(old) | float | int):
+            if (
+                old == new
+                or not isinstance(old, (int, float, str, tuple))
+                or not isinstance(new, type(old) | float | int)
+            ):
                 continue
             if isinstance(old, (int, float)) and isinstance(new, (int, float)):
                 if inside.explains(old, new):
@@ -196,14 +203,14 @@ class Comparer:
             self.note("changed", place, what, before, after)
         return inside
 
-    def slot(self, name: str, x: Step, y: Step, place: str) -> None:
+    def slot(self, name: str, x: Step, y: Step, inside: Inside) -> None:
         """A function in a slot of an attend: its score or its mask."""
         old, new = x.arguments.get(name), y.arguments.get(name)
-        if (id(old), id(new)) in self.said:
+        units = (x.node.attrs.get(name), y.node.attrs.get(name))
+        if (id(old), id(new)) in inside.said or _alike(*units):
             return
-        before, after = slot_texts(old, x.slots.get(name), new, y.slots.get(name))
-        if before != after:
-            self.note("changed", place or x.title, name, before, after)
+        before, after = slot_texts(name_of(old), x.slots.get(name), name_of(new), y.slots.get(name))
+        self.note("changed", inside.place or x.title, name, before, after)
 
     def calls(self, x: Step, y: Step, inside: Inside) -> None:
         """Two calls: their arguments, and what the functions do."""
@@ -216,14 +223,14 @@ class Comparer:
             self.replaced([x], [y], inside.place)
             return
         place = y.title if y.title != "fn" else y.role or "block"
-        inner = Comparer(said=self.said)
+        inner = Comparer()
         ratios = inside.ratios | _ratios(x, y)
-        handed_in = inner.arguments(x, y, replace(inside, place=place))
+        handed_in, said = inner.arguments(x, y, replace(inside, place=place))
         sizes = {(c.before, c.after) for c in inner.changes}
         ratios |= {(float(p), float(q)) for p, q in sizes if _is_number(p) and _is_number(q)}
         given = len(inner.changes)
         assert x.body is not None and y.body is not None
-        inner.bodies(x.body, y.body, Inside(place, handed_in, ratios, alike))
+        inner.bodies(x.body, y.body, Inside(place, handed_in, inside.said | said, ratios, alike))
         if len(inner.changes) - given > FEW:
             del inner.changes[given:]
             if x.title != y.title:
@@ -243,29 +250,35 @@ class Comparer:
         if texts[0] != texts[1]:
             self.replaced([x], [y], inside.place)
         elif x.body is not None and y.body is not None:
-            self.bodies(x.body, y.body, Inside(x.title, frozenset(), inside.ratios | _ratios(x, y), alike))
+            self.bodies(
+                x.body, y.body, replace(inside, place=x.title, ratios=inside.ratios | _ratios(x, y), alike=alike)
+            )
 
-    def arguments(self, x: Step, y: Step, inside: Inside) -> frozenset[str]:
-        """The arguments of two applications. Gives the parameters that are functions and need no more said of them."""
-        said = set()
+    def arguments(self, x: Step, y: Step, inside: Inside) -> tuple[frozenset[str], frozenset[tuple[int, int]]]:
+        """The arguments of two applications. Gives the parameters that are functions and need no more said of them,
+        and these functions in pairs."""
+        names, pairs = set(), set()
         for name, old in x.arguments.items():
             if name not in y.arguments or not (name in x.explicit | y.explicit or _other_default(x, y, name)):
                 continue
             new = y.arguments[name]
             if isinstance(old, FUNCTIONS) and isinstance(new, FUNCTIONS):
-                if self.handed(name, x, y, inside.place):
-                    said.add(name)
-            elif isinstance(old, (int, float, tuple, Axis)) and isinstance(new, (int, float, tuple, Axis)) and old != new:
+                if self.handed(name, x, y, inside):
+                    names.add(name)
+                    pairs.add((id(old), id(new)))
+            elif (
+                isinstance(old, (int, float, tuple, Axis)) and isinstance(new, (int, float, tuple, Axis)) and old != new
+            ):
                 numbers = isinstance(old, (int, float)) and isinstance(new, (int, float))
                 if not (numbers and inside.explains(old, new)):  # type: ignore[arg-type]
                     self.note("changed", inside.place, name, shown(quote(old)), shown(quote(new)))
-        return frozenset(said)
+        return frozenset(names), frozenset(pairs)
 
-    def handed(self, name: str, x: Step, y: Step, place: str) -> bool:
+    def handed(self, name: str, x: Step, y: Step, inside: Inside) -> bool:
         """A function that is an argument: whether all has been said of how it differs."""
         assert x.body is not None and y.body is not None
         old, new = x.arguments[name], y.arguments[name]
-        if (id(old), id(new)) in self.said:
+        if (id(old), id(new)) in inside.said:
             return True
         uses = [[s for s in body.steps if s.role == name] for body in (x.body, y.body)]
         if any(s.is_block for side in uses for s in side):
@@ -273,19 +286,22 @@ class Comparer:
         before, after = shown(quote(old)), shown(quote(new))
         if before == after or _meanings(x.body, old) == _meanings(y.body, new):
             return False
-        self.said.add((id(old), id(new)))
-        self.note("changed", place, name, before, after)
+        self.note("changed", inside.place, name, before, after)
         return True
 
 
-def slot_texts(old: Any, before: Body | None, new: Any, after: Body | None) -> tuple[str, str]:
+def slot_texts(old: str, before: Body | None, new: str, after: Body | None) -> tuple[str, str]:
     """Two functions in slots, by what the genomes call them, or by what they compute where that is the same."""
-    names = tuple(shown(quote(f)) if f is not None else NOTHING for f in (old, new))
-    if names[0] != names[1] or before is None or after is None:
-        return names
+    if old != new or before is None or after is None:
+        return old, new
     formulas = [formula(body.result, lambda s: s, by_name=False) for body in (before, after)]
     p, q = narrowed(*formulas)
     return shown(p), shown(q)
+
+
+def name_of(function: Any) -> str:
+    """What a genome calls a function in a slot."""
+    return NOTHING if function is None else shown(quote(function))
 
 
 # ---- words --------------------------------------------------------------------------------------------------------
@@ -367,14 +383,21 @@ def _other_default(x: Step, y: Step, name: str) -> bool:
     return old.get(name) != new.get(name)
 
 
+def _alike(a: object, b: object) -> bool:
+    """Whether two functions in slots, or their absence, mean the same."""
+    if isinstance(a, Unit) and isinstance(b, Unit):
+        return meaning(a) == meaning(b)
+    return a is b
+
+
 def _meanings(body: Body, value: Any) -> list[bytes]:
     """What a function does wherever a body applies it, or hands it on to a slot."""
     out = []
     for step in body.steps:
         if step.function is value:
             out.append(step.digest)
-        out += [slot.result.digest + slot_name.encode() for slot_name, slot in step.slots.items()
-                if step.arguments.get(slot_name) is value]  # fmt: skip
+        slots = {name: unit for name, unit in step.node.attrs.items() if isinstance(unit, Unit)}
+        out += [meaning(unit) for name, unit in slots.items() if step.arguments.get(name) is value]
         if step.body is not None and any(v is value for v in step.arguments.values()):
             out += _meanings(step.body, value)
     return out

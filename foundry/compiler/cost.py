@@ -105,7 +105,7 @@ def evaluate(unit: Unit, values: dict[str, float]) -> float:
     for node in unit.nodes:
         args = [known[i] if isinstance(i, Node) else i for i in node.inputs]
         if node.op == "number":
-            known[node] = float(node.attrs["value"])  # type: ignore[arg-type]
+            known[node] = float(node.attrs["value"])
         elif node.unit is not None:
             names = [str(i.attrs["name"]) for i in node.unit.inputs]
             known[node] = evaluate(node.unit, dict(zip(names, args, strict=True)))

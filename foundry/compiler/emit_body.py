@@ -308,14 +308,10 @@ class _Writer:
             case "merge_heads":
                 return Text(f"merge_heads({x.code})")
             case "concat":
-                want = in_memory(node.type)
-                a, b = (self.operand(node, n, want).code for n in (0, 1))
-                kinds = {(i.type.axes, i.type.heads) for i in node.tensors}
-                return (
-                    self.context.call(node, [Text(a), Text(b)])
-                    if len(kinds) > 1
-                    else Text(f"torch.cat(({a}, {b}), -1)")
-                )
+                pair = [self.operand(node, n, in_memory(node.type)) for n in (0, 1)]
+                if len({(i.type.axes, i.type.heads) for i in node.tensors}) > 1:  # they broadcast
+                    return self.context.call(node, pair)
+                return Text(f"torch.cat(({pair[0].code}, {pair[1].code}), -1)")
             case "table":
                 device = self.texts[self.plan.anchor(node)].at(ATOM)
                 numbers = node.attrs["numbers"]

@@ -103,7 +103,7 @@ class _Builder:
 
     def repeat(self, node: Node, operands: list, name: str, place: _Place, scope: tuple) -> Any:
         assert node.unit is not None
-        times = int(node.attrs["times"])  # type: ignore[call-overload]
+        times = int(node.attrs["times"])
         copies = place.copies * (1 if node.attrs.get("shared") else times)
         inside = _Place(_join(place.path, name), place.times * times, copies, place.part, scope)
         carry = self.add("carry", node.type, {}, operands[:1], "carry", inside, span=node.span)
@@ -112,7 +112,7 @@ class _Builder:
     def experts(self, node: Node, operands: list, name: str, place: _Place, scope: tuple) -> int:
         """One expert, which runs for each token as often as a token uses experts; then the sum of their results."""
         assert node.unit is not None
-        active, count = int(node.attrs["active"]), int(node.attrs["times"])  # type: ignore[call-overload]
+        active, count = int(node.attrs["active"]), int(node.attrs["times"])
         inside = _Place(_join(place.path, name), place.times * active, place.copies * count, place.part, scope)
         token = self.add("carry", node.tensors[0].type, {}, operands[:1], "token", inside, span=node.span)
         result = self.call(node.unit, [token], inside)

@@ -58,7 +58,7 @@ def layers(steps: Sequence[Step], within: object = ()) -> list[Layer]:
 
 
 def _times(step: Step) -> int:
-    return int(step.node.attrs["times"]) if step.op == "repeat" else 1  # type: ignore[call-overload]
+    return int(step.node.attrs["times"]) if step.op == "repeat" else 1
 
 
 def _parts(step: Step) -> list[Step]:

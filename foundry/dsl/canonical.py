@@ -81,7 +81,7 @@ def _input(node: Node, seen: Sequence[Digest]) -> Digest:
     """The input of a slot's function: a slot, or a view of a value per token."""
     if "view" not in node.attrs:
         return _slot(node.attrs["name"])
-    kind, index = node.attrs["view"]  # type: ignore[misc]
+    kind, index = node.attrs["view"]
     return _digest(("view", kind, seen[index]))
 
 
@@ -140,7 +140,7 @@ class _Flattener:
         if _has_weights(node):
             parts.append(self.weights.setdefault(place, len(self.weights)))
         if node.op == "attend":
-            seen = operands[len(operands) - int(node.attrs["seen"]) :]  # type: ignore[call-overload]
+            seen = operands[len(operands) - int(node.attrs["seen"]) :]
             parts += [self.score(node.attrs["score"], place, seen), self.mask(node.attrs["mask"], place, seen)]
         return _digest(parts)
 

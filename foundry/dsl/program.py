@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import NOWHERE, Genome, Span
@@ -38,7 +39,7 @@ class Node:
 
     op: str
     inputs: tuple[Node | float | int, ...]
-    attrs: dict[str, object]
+    attrs: dict[str, Any]
     type: TensorType
     unit: Unit | None = None
     instance: int = 0
@@ -143,7 +144,7 @@ def _parameters(unit: Unit, seen: set[int]) -> int:
         if node.instance:
             seen.add(node.instance)
         if node.unit is not None:
-            copies = 1 if node.attrs.get("shared") else int(node.attrs.get("times", 1))  # type: ignore[call-overload]
+            copies = 1 if node.attrs.get("shared") else int(node.attrs.get("times", 1))
             total += copies * _parameters(node.unit, set(seen))
         elif node.op in PRIMITIVES:
             types = tuple(i.type if isinstance(i, Node) else i for i in node.inputs)

@@ -193,7 +193,7 @@ def chosen(gates: Node, outside: dict[Node, int] | None = None) -> int:
         case "input":
             return outside.get(gates, gates.type.width)
         case "top":
-            return int(gates.attrs["count"])  # type: ignore[call-overload]
+            return int(gates.attrs["count"])
         case "multiply" | "both":
             return min(chosen(i, outside) for i in gates.tensors)
         case "divide":

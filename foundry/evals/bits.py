@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import zlib
 
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 
 ROWS = 32  # windows in one forward pass
 CUTS = (0.05, 0.3, 0.7, 0.95)  # where the causality probe changes the text, as shares of the window
+ROUNDING = 1e-9  # of the largest logit: what regrouped sums may differ by in float64
 SAMPLE = 1 << 18  # bytes that the compressor sees
 TOO_GOOD = 0.25  # of what the compressor needs
 
@@ -33,17 +35,24 @@ def bits_per_byte(model: nn.Module, text: Tensor) -> float:
 
 
 @torch.inference_mode()
-def first_leak(model: nn.Module, text: Tensor, vocab: int) -> int | None:
+def first_leak(model: nn.Module, text: Tensor, vocab: int, groups_tokens: bool = False) -> int | None:
     """The first place where changing all later tokens changes earlier logits by as much as a bit, or None.
 
     A black box test: it asks nothing about how the model computes. text is (N, T) int64.
+
+    groups_tokens: the model gathers tokens into groups whose sizes depend on them all, as experts do. A matrix product
+    rounds by its number of rows, so later tokens do reach the last bits of earlier ones, and through a close choice
+    between two experts more than those. In float64 both are far below `ROUNDING`, and leaks are not.
     """
+    if groups_tokens:
+        model = copy.deepcopy(model).double()
     before = model(text)
+    allowed = ROUNDING * before.abs().max().item() if groups_tokens else 0.0
     for share in CUTS:
         cut = max(1, int(share * text.shape[1]))
         changed = text.clone()
         changed[:, cut:] = (changed[:, cut:] + vocab // 2) % vocab
-        if not torch.equal(model(changed)[:, :cut], before[:, :cut]):
+        if not torch.allclose(model(changed)[:, :cut], before[:, :cut], rtol=0, atol=allowed):
             return cut
     return None
 

@@ -18,6 +18,7 @@ from foundry.compiler.emit import emit
 from foundry.compiler.load import load
 from foundry.data.corpus import Corpus
 from foundry.dsl.check import check
+from foundry.dsl.program import all_units
 from foundry.evals.bits import bits_per_byte, first_leak, implausible_below, windows
 from foundry.train.loop import train
 from foundry.train.plan import PlanError, plan_steps
@@ -107,7 +108,8 @@ def _evaluate(text: str, corpus: Corpus, compute: float, seed: int, split: str, 
 
     module = load(emit(program))
     per_token = cache(partial(compute_per_token, program))
-    train_and_score(module, corpus, compute, per_token, seed, split, found)
+    groups_tokens = any(node.op == "experts" for unit in all_units(program) for node in unit.nodes)
+    train_and_score(module, corpus, compute, per_token, seed, split, found, groups_tokens)
 
 
 def train_and_score(
@@ -118,8 +120,11 @@ def train_and_score(
     seed: int,
     split: str,
     found: dict[str, Any],
+    groups_tokens: bool = False,
 ) -> None:
     """Train a fresh model of an emitted module and score it; fills `found` as `_evaluate` does.
+
+    groups_tokens: it has experts, see `first_leak`.
 
     Raises:
         Refused: the module cannot be trained, its training diverged, or its score is not to be believed.
@@ -150,7 +155,7 @@ def train_and_score(
     if score != score:
         raise Refused("diverged", "loss", f"the loss on {split} text is not a number")
     found.update(bits_per_byte=score)
-    leak = first_leak(model, text[:PROBED, :-1], BYTES)
+    leak = first_leak(model, text[:PROBED, :-1], BYTES, groups_tokens)
     if leak is not None:
         raise Refused("quarantined", "leak", f"tokens from position {leak} on change the logits before it")
     if score < (floor := implausible_below(data)):

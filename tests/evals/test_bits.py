@@ -73,6 +73,22 @@ def test_the_probe_finds_leaks_however_small_and_clears_what_is_causal(module, t
     assert first_leak(NextByte(), sample, 256) is not None
 
 
+def test_where_tokens_are_grouped_rounding_is_no_leak_and_anything_larger_is(module, text):
+    sample = windows(text, 4, 128)[:, :-1]
+    rounding, leak = Leaky(1e-13).double(), Leaky(1e-7)
+    assert first_leak(rounding, sample, 256) is not None
+    assert first_leak(rounding, sample, 256, groups_tokens=True) is None
+    assert first_leak(leak, sample, 256, groups_tokens=True) is not None
+    assert first_leak(NextByte(), sample, 256, groups_tokens=True) is not None
+    assert first_leak(module.Model().initialise(0), sample, 256, groups_tokens=True) is None
+
+
+def test_the_probe_leaves_the_model_as_it_was(module, text):
+    model = module.Model().initialise(0)
+    first_leak(model, windows(text, 4, 128)[:, :-1], 256, groups_tokens=True)
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
 def test_the_floor_is_low_for_code_and_lower_for_repetition(text):
     assert 0.3 < implausible_below(text) < 0.6
     assert implausible_below(np.tile(text[:100], 100)) < 0.1

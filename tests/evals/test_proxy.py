@@ -132,6 +132,44 @@ def test_a_leak_is_quarantined(module, corpus):
     assert (caught.value.status, caught.value.code) == ("quarantined", "leak")
 
 
+MIXTURE = TINY.replace("mlp(rmsnorm(x), hidden = 64, act = relu2)", "moe(rmsnorm(x))").replace(
+    "layer(x)",
+    """moe(x) = {
+  p = softmax(linear(x, 4));
+  kept = p * top(p, 2);
+  penalty(experts(x, kept / sum(kept), mlp(hidden = 32)), 0.01 * p, stop(kept))
+};
+layer(x)""",
+)
+
+
+def test_a_mixture_of_experts_is_causal_though_its_tokens_share_matrix_products(corpus):
+    outcome = evaluate(MIXTURE, corpus, compute=1.5e10, seed=0)
+    assert (outcome.status, outcome.message) == ("ok", "")
+    assert 2 < outcome.bits_per_byte < 7
+
+
+@pytest.mark.parametrize(
+    "honest, leaking",
+    [
+        # each expert takes the tokens that want it most: Zhou et al. 2022, arXiv:2202.09368, which is not causal
+        ("gates[:, e].nonzero().squeeze(-1)", "gates[:, e].topk(len(gates) // 4).indices"),
+        ("x.flatten(0, 1)[None]", "(x + 1e-6 * x.roll(-1, 1)).flatten(0, 1)[None]"),
+    ],
+)
+def test_a_leak_among_experts_is_quarantined(corpus, monkeypatch, honest, leaking):
+    emit = proxy.emit
+
+    def tampered(program):
+        source = emit(program)
+        assert honest in source
+        return source.replace(honest, leaking)
+
+    monkeypatch.setattr(proxy, "emit", tampered)
+    outcome = evaluate(MIXTURE, corpus, compute=1.5e10, seed=0)
+    assert (outcome.status, outcome.error_code) == ("quarantined", "leak")
+
+
 def test_a_score_too_good_to_be_true_is_quarantined(module, corpus, monkeypatch):
     monkeypatch.setattr(proxy, "bits_per_byte", lambda model, text: 0.4)
     with pytest.raises(Refused, match=r"0\.400 bits per byte, and below 0\.\d+ is not credible") as caught:

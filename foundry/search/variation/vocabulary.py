@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from foundry.dsl.check import prelude
-from foundry.dsl.registry import CALLABLE, PRIMITIVES, SLOTS
+from foundry.dsl.registry import CALLABLE, PRIMITIVES, REQUIRED, SLOTS
 from foundry.dsl.syntax import Call, Expr, Function, Genome, Name, Number
 from foundry.search.variation.trees import free_names
 
-# What the function in a named slot is for. Score, mask, schedule, context and loss are the language's own.
+# What the function in a named slot is for. Score, mask, schedule, context, difficulty and loss are the language's own.
 SLOT_ROLES = {slot: slot for slot in SLOTS} | {
     "act": "activation",
     "norm": "norm",
     "short": "filter",
     "pos": "position",
     "mix": "mixer",
+    "expert": "expert",
 }
 
 
@@ -45,6 +46,9 @@ class Callee:
 
 
 Vocabulary = Mapping[str, Callee]
+
+# What no function of one value in the place of another can be made of.
+STRUCTURE = frozenset(name for name, p in PRIMITIVES.items() if p.kind in ("structure", "loss")) | {"stop"}
 
 
 def effects(tree: Expr | Function, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
@@ -72,16 +76,17 @@ def role_of(leading: tuple[str, ...], found: frozenset[str]) -> str:
     for primitives, role in (
         ({"embed"}, "input"),
         ({"unembed"}, "output"),
-        ({"attend", "scan"}, "mixer"),
+        ({"attend", "linear_attend", "delta_attend", "scan"}, "mixer"),
     ):
         if primitives & found:
             return role
-    if "linear" in found:
+    if found & {"linear", "experts"}:
         return "mixer" if found & {"conv", "shift"} else "channels"
     for primitives, role in (
         ({"rotate", "position"}, "position"),
         ({"conv", "shift"}, "filter"),
-        ({"split_heads", "merge_heads", "concat", "slice", "cross_entropy"}, "structure"),
+        (STRUCTURE, "structure"),
+        ({"logsumexp"}, "shares"),
         ({name for name, p in PRIMITIVES.items() if p.kind == "reduce"} | {"max", "min"}, "norm"),
     ):
         if primitives & found:
@@ -94,17 +99,15 @@ def _primitive(name: str) -> Callee:
     if entry is None:  # max and min: a reduction of one argument, a choice between two
         return Callee(name, "primitive", ("a", "b"), ("a",), ("b",), {}, frozenset({name}), "operator")
     tensors = tuple(a.name for a in entry.args if a.is_tensor)
-    numbers = [a for a in entry.args if not a.is_tensor]
-    required = tensors[1:] + tuple(
-        a.name for a in numbers if not isinstance(a.default, (int, float, tuple, type(None)))
-    )
+    rest = [a for a in entry.args if a.name not in tensors[:1]]
+    required = tuple(a.name for a in rest if a.default is REQUIRED)
     optional = {
         a.name: Number(a.default) if isinstance(a.default, (int, float)) else None
-        for a in numbers
-        if a.name not in required
+        for a in rest
+        if a.default is not REQUIRED
     }
     role = {"pointwise": "operator", "reduce": "reduction"}.get(entry.kind, "structure")
-    if entry.kind == "pointwise" and len(tensors) == 1:
+    if entry.kind == "pointwise" and len(tensors) == 1 and name not in STRUCTURE:
         role = "activation"
     if name in ("conv", "shift"):
         role = "filter"

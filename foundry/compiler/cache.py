@@ -17,13 +17,18 @@ def _share(attrs: dict[str, Any], context: int) -> float:
     return min(window, context) / context if window else 1.0
 
 
+def _joined(attend: dict[str, Any]) -> tuple[int, ...]:
+    """The vertices that an attention keeps together: keys, values, and what its score and mask read per token."""
+    operands = attend["operands"]
+    return tuple(vertex for _, vertex in (*operands[1:3], *operands[len(operands) - attend["attrs"]["seen"] :]))
+
+
 def _cached(graph: nx.DiGraph, context: int) -> dict[int, float]:
     """The vertices that attention keeps, each with the part of the past for which it does."""
     shares: dict[int, float] = {}
     for _, data in graph.nodes(data=True):
         if data["op"] == "attend":
-            seen = data["operands"][len(data["operands"]) - data["attrs"]["seen"] :]
-            for _, vertex in (*data["operands"][1:3], *seen):
+            for vertex in _joined(data):
                 shares[vertex] = max(shares.get(vertex, 0.0), _share(data["attrs"], context))
     return shares
 
@@ -36,8 +41,14 @@ def _weigh(graph: nx.DiGraph, vertex: int, times: int | None = None) -> float:
 
 def kept(graph: nx.DiGraph, context: int) -> tuple[float, int]:
     """Bytes per token of keys and values, each once however many layers use it, and bytes of fixed states."""
-    growing = sum(share * _weigh(graph, vertex) for vertex, share in _cached(graph, context).items())
-    fixed = 0
+    growing, fixed = 0.0, 0
+    once: dict[tuple[int, float], float] = {}
+    for vertex, data in graph.nodes(data=True):
+        if data["op"] == "attend":
+            share, (keys, values, *seen) = _share(data["attrs"], context), _joined(data)
+            once |= {(v, share): share * _weigh(graph, v) for v in (keys, values)}
+            growing += sum(share * _weigh(graph, v, data["times"]) for v in seen)
+    growing += sum(once.values())
     for vertex, data in graph.nodes(data=True):
         if data["op"] in PRIMITIVES and data["op"] != "attend":
             keeps = PRIMITIVES[data["op"]].keeps(operands(graph, vertex), data["attrs"], context)

@@ -168,6 +168,8 @@ def test_compute_falls_with_the_context_and_is_finite():
     assert values[1:] == sorted(values[1:]) and all(math.isfinite(v) for v in values)
 
 
+ATTEND = """{{ q = split_heads(linear(x, 32), 4); k = split_heads(linear(x, 16), 2); seen = linear(x, 1);
+linear(merge_heads(attend(q, k, k, {})), 32) }}"""
 MIXERS = [
     "attention(x, heads = 4, bias = 1)",
     "attention(x, heads = 4, kv_heads = 2, pos = rope, norm = rmsnorm)",
@@ -180,6 +182,12 @@ MIXERS = [
     "token_shift(x)",
     "(x >> share(2 * linear(32)))",
     "{ f = share(linear(32)); f(relu(f(x))) }",
+    "{ p = softmax(linear(x, 4)); experts(x, p * top(p, 2), glu(hidden = 16)) }",
+    "{ p = sigmoid(linear(x, 3)); experts(x, p, glu(hidden = 16)) }",
+    "{ bias = param(0.5, per = channel, learn = 0); linear(x + bias, 32) }",
+    ATTEND.format("score = fn(s, i, j) => s + lookup(i - j, size = 8, per = head)"),
+    ATTEND.format("sink = 0, top = 4"),
+    ATTEND.format("score = fn(s) => s + query(seen) - key(seen), mask = fn(i, j) => key(seen) > 0"),
 ]
 
 

@@ -12,7 +12,7 @@ class Past:
     def __init__(self):
         self.position = 0  # tokens seen
         self.slots, self.claimed = [], 0
-        self.joined = []  # what this call has joined: layers that share keys and values keep them once
+        self.joined = []  # what this call has joined: a tensor that several layers use is kept once
 
     def slot(self):
         if self.claimed == len(self.slots):
@@ -22,14 +22,17 @@ class Past:
 
     def join(self, *tensors, keep=None):
         """Each tensor (..., T, D) after what earlier calls left here; the last `keep` positions stay for the next."""
+        return [self.grown(x, keep) for x in tensors]
+
+    def grown(self, x, keep):
         for known, kept, whole in self.joined:
-            if kept == keep and len(known) == len(tensors) and all(a is b for a, b in zip(known, tensors, strict=True)):
+            if known is x and kept == keep:
                 return whole
-        slot, whole = self.slot(), list(tensors)
+        slot, whole = self.slot(), x
         if slot:
-            whole = [torch.cat((old, x), -2) for old, x in zip(slot["kept"], tensors, strict=True)]
-        slot["kept"] = [x if keep is None else x[..., max(0, x.size(-2) - keep) :, :] for x in whole]
-        self.joined.append((tensors, keep, whole))
+            whole = torch.cat((slot["kept"], x), -2)
+        slot["kept"] = whole if keep is None else whole[..., max(0, whole.size(-2) - keep) :, :]
+        self.joined.append((x, keep, whole))
         return whole
 
     def advance(self, tokens):

@@ -21,23 +21,9 @@ def align(a: Sequence[T], b: Sequence[T], likeness: Callable[[T, T], float], sam
     likeness: how well two elements correspond, at least 0; 0 where they do not.
     same: a key that is equal for elements that are equal, used alone where the sequences are long.
     """
-    start, stop = _ends([same(x) for x in a], [same(y) for y in b])
-    head = [(i, i) for i in range(start)]
-    tail = [(len(a) - n, len(b) - n) for n in range(stop, 0, -1)]
-    inner_a, inner_b = a[start : len(a) - stop], b[start : len(b) - stop]
-    if len(inner_a) * len(inner_b) > LARGEST:
-        inner = _by_key([same(x) for x in inner_a], [same(y) for y in inner_b])
-    else:
-        inner = _by_likeness(inner_a, inner_b, likeness)
-    return [*head, *((i + start, j + start) for i, j in inner), *tail]
-
-
-def _ends(a: Sequence[Hashable], b: Sequence[Hashable]) -> tuple[int, int]:
-    """How many elements are equal at the start and, of the others, at the end."""
-    shortest = min(len(a), len(b))
-    start = next((n for n in range(shortest) if a[n] != b[n]), shortest)
-    stop = next((n for n in range(shortest - start) if a[-1 - n] != b[-1 - n]), shortest - start)
-    return start, stop
+    if len(a) * len(b) > LARGEST:
+        return _by_key([same(x) for x in a], [same(y) for y in b])
+    return _by_likeness(a, b, likeness)
 
 
 def _by_key(a: Sequence[Hashable], b: Sequence[Hashable]) -> Pairs:
@@ -65,7 +51,7 @@ def _by_likeness(a: Sequence[T], b: Sequence[T], likeness: Callable[[T, T], floa
 
 
 def gaps(pairs: Pairs, a: int, b: int) -> list[tuple[range, range]]:
-    """The stretches between corresponding elements where either sequence has elements of its own, given their lengths."""
+    """The stretches between corresponding elements where a sequence has elements of its own, given both lengths."""
     ends = [*pairs, (a, b)]
     starts = [(-1, -1), *pairs]
     out = [(range(i + 1, k), range(j + 1, m)) for (i, j), (k, m) in zip(starts, ends, strict=True)]

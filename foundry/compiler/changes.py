@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
+from itertools import pairwise
+
+RUNS = 6  # runs of layers that are listed
 
 
 @dataclass(frozen=True)
 class Change:
     """One difference.
 
-    kind: changed, replaced, added or removed. place: what it lies in: a function of the genome, a part of the recipe,
+    kind: changed, replaced, rewritten, added or removed. place: what it lies in: a function of the genome, a part of the recipe,
     or "" for the model itself. layers: which layers of the second genome have it, counted from 1; () for all of them,
     and for what is no part of a layer. what: the argument or the part; of something added or removed, where it stands.
     before, after: as text; "" for what was added or removed.
@@ -26,40 +29,52 @@ class Change:
     @property
     def text(self) -> str:
         """The line."""
-        head = f"{layer_numbers(self.layers)}: " if self.layers else ""
-        subject = " ".join(word for word in (self.place, self.what) if word)
-        match self.kind:
-            case "added":
-                return f"{head}added: {self.after}{self._where}"
-            case "removed":
-                return f"{head}removed: {self.before}{self._where}"
-            case "replaced":
-                return f"{head}{self.before} replaced by {self.after}"
-        return f"{head}{subject}: {self.before} → {self.after}"
-
-    @property
-    def _where(self) -> str:
-        return f" {self.what}" if self.what else ""
+        numbers = layer_numbers(self.layers) if self.layers else ""
+        what = self.what if self.kind == "changed" else ""
+        subject = " ".join(word for word in (numbers, self.place, what) if word)
+        where = f" {self.what}" if self.what else ""
+        said = {
+            "added": f"added {self.after}{where}",
+            "removed": f"removed {self.before}{where}",
+            "replaced": f"{self.before} replaced by {self.after}",
+            "rewritten": f"rewritten as {self.after}",
+            "changed": f"{self.before} → {self.after}",
+        }[self.kind]
+        return f"{subject}: {said}" if subject else said
 
 
 def layer_numbers(layers: Sequence[int]) -> str:
-    """`layer 3`, `layers 1–4, 8`."""
+    """`layer 3`, `layers 1–4, 8`, `every 6th layer from 6 to 24`."""
+    ordered = sorted(layers)
+    steps = {b - a for a, b in pairwise(ordered)}
+    if len(ordered) > 3 and len(steps) == 1 and steps != {1}:
+        return f"every {_ordinal(steps.pop())} layer from {ordered[0]} to {ordered[-1]}"
     runs: list[list[int]] = []
-    for layer in sorted(layers):
+    for layer in ordered:
         if runs and layer == runs[-1][1] + 1:
             runs[-1][1] = layer
         else:
             runs.append([layer, layer])
-    parts = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a}–{b}" for a, b in runs]
-    return f"{'layer' if len(layers) == 1 else 'layers'} {', '.join(parts)}"
+    parts = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a}–{b}" for a, b in runs[:RUNS]]
+    rest = sum(b - a + 1 for a, b in runs[RUNS:])
+    more = f" and {rest} more" if rest else ""
+    return f"{'layer' if len(ordered) == 1 else 'layers'} {', '.join(parts)}{more}"
 
 
-def gathered(changes: Iterable[tuple[Change, Iterable[int]]], depth: int) -> list[Change]:
-    """Changes found in some layers of `depth`: equal ones once, with the numbers of their layers unless all have it."""
+def _ordinal(n: int) -> str:
+    return f"{n}{'th' if 10 < n % 100 < 20 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
+
+
+def gathered(changes: Iterable[tuple[Change, Iterable[int]]], depth: int, titles: Set[str]) -> list[Change]:
+    """Changes found in some layers of `depth`: equal ones once, with the numbers of their layers unless all have it.
+    Numbers take the place of the names of layers, `titles`."""
     places: dict[Change, set[int]] = {}
     for change, layers in changes:
         places.setdefault(change, set()).update(layers)
-    return [
-        replace(change, layers=() if len(layers) == depth else tuple(sorted(layers)))
-        for change, layers in places.items()
-    ]
+    out = []
+    for change, layers in places.items():
+        if len(layers) < depth:
+            place = "" if change.place in titles else change.place
+            change = replace(change, place=place, layers=tuple(sorted(layers)))
+        out.append(change)
+    return out

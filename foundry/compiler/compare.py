@@ -16,9 +16,8 @@ from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.check import load_program
 from foundry.dsl.format import format_number
 from foundry.dsl.program import Optimizer, Program, Recipe, Unit
-from foundry.dsl.quote import quote, shown
-from foundry.dsl.registry import OPTIMIZERS
-from foundry.dsl.syntax import Argument, Call, Expr, Name
+from foundry.dsl.quote import call, quote, shown
+from foundry.dsl.syntax import Name
 from foundry.dsl.trace import Trace, trace
 
 MOST = 40  # changes that are listed
@@ -98,6 +97,15 @@ def differences(a: Program, b: Program) -> list[Change]:
 
 
 def _recipe(a: Trace, b: Trace) -> list[Change]:
+    """What differs between the recipes; as a whole where only one of the genomes has one."""
+    parts = _parts(a, b)
+    if parts and not (a.recipe and b.recipe):
+        texts = (shown(call(Name("train"), t.recipe)) if t.recipe else "the default" for t in (a, b))
+        return [Change("changed", "", "recipe", *texts)]
+    return parts
+
+
+def _parts(a: Trace, b: Trace) -> list[Change]:
     old, new = a.program.recipe, b.program.recipe
     out = _optimizer(old.optimizer, new.optimizer)
     for part in fields(Recipe):
@@ -125,17 +133,10 @@ def _function(trace: Trace, part: str, unit: Unit | None) -> tuple[str, Body | N
 
 def _optimizer(a: Optimizer, b: Optimizer) -> list[Change]:
     if a.name != b.name:
-        return [Change("changed", "", "optimizer", shown(_settings(a)), shown(_settings(b)))]
+        return [Change("changed", "", "optimizer", shown(quote(a)), shown(quote(b)))]
     pairs = [(name, a.settings[name], b.settings[name]) for name in a.settings]
     return [
         Change("changed", "optimizer", name, shown(quote(old)), shown(quote(new)))
         for name, old, new in pairs
         if old != new
     ]
-
-
-def _settings(optimizer: Optimizer) -> Expr:
-    """An optimizer with its rate and what else differs from the defaults."""
-    usual = {arg.name: arg.default for arg in OPTIMIZERS[optimizer.name]}
-    given = {n: v for n, v in optimizer.settings.items() if n == "lr" or v != usual[n]}
-    return Call(Name(optimizer.name), tuple(Argument(n, quote(v)) for n, v in given.items()))

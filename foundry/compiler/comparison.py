@@ -17,21 +17,22 @@ from foundry.compiler.stack import (
     holds_layers,
     layer_steps,
     layers,
+    likest,
     pattern,
     sharing,
     sharing_in_words,
 )
-from foundry.compiler.wiring import View, disagreements, keys, overlap, purpose, side_by_side
+from foundry.compiler.wiring import Keys, View, disagreements, is_part, keys, overlap, purpose, side_by_side
 from foundry.dsl.format import format_expr
 from foundry.dsl.frames import PRELUDE
 from foundry.dsl.program import Unit
-from foundry.dsl.quote import quote, shown
+from foundry.dsl.quote import named, quote, shown
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Function
 from foundry.dsl.trace import closure_of
 from foundry.dsl.values import FUNCTIONS, Axis, Closure
 
-FEW = 6  # changes inside a function beyond which it counts as rewritten
+FEW = 12  # changes inside a function beyond which it counts as rewritten
 ENOUGH = 3  # steps of one place that are named
 CLOSE = 0.7  # the share of operations from which a function counts as a changed copy of one of the prelude
 NOTHING = "none"
@@ -62,9 +63,10 @@ class Inside:
 
 @dataclass(eq=False)
 class Comparer:
-    """Collects changes."""
+    """Collects changes. `swapped` are steps of which one was put in place of the other, whatever they read."""
 
     changes: list[Change] = field(default_factory=list)
+    swapped: set[tuple[Step, Step]] = field(default_factory=set)
 
     def note(self, kind: str, place: str, what: str, before: str, after: str) -> None:
         self.changes.append(Change(kind, place, what, before, after))
@@ -73,15 +75,18 @@ class Comparer:
 
     def bodies(self, a: Body, b: Body, inside: Inside) -> None:
         """Everything that differs between two bodies."""
-        before, after = View(a), View(b)
+        before, after = View.of(a), View.of(b)
         matched = self.stacks(before, after, inside)
         pairs = side_by_side(before, after)
         xs, ys = before.anchors, after.anchors
         for i, j in pairs:
             inside = self.steps(xs[i], ys[j], inside)
+        matched += [(xs[i], ys[j]) for i, j in pairs]
+        if spelled_otherwise(before, after, matched):
+            return
         for i, j in gaps(pairs, len(xs), len(ys)):
             self.gap(before, after, [xs[n] for n in i], [ys[n] for n in j], inside)
-        self.wiring(before, after, [*matched, *((xs[i], ys[j]) for i, j in pairs)], inside)
+        self.wiring(before, after, matched, inside)
 
     def gap(self, a: View, b: View, xs: list[Step], ys: list[Step], inside: Inside) -> None:
         """Steps between two corresponding ones that have no counterpart."""
@@ -89,18 +94,16 @@ class Comparer:
         ys = [y for y in ys if y.role not in inside.handed_in]
         if xs and ys:
             self.replaced(xs, ys, inside.place)
-        elif len(xs) + len(ys) > ENOUGH:
-            kind = "added" if ys else "removed"
-            self.note(kind, inside.place, "", _listed(xs), _listed(ys))
-        for x in xs if not ys and len(xs) <= ENOUGH else ():
-            self.note("removed", inside.place, _where(a, x), described(x), "")
-        for y in ys if not xs and len(ys) <= ENOUGH else ():
-            self.note("added", inside.place, _where(b, y), "", described(y))
+        elif xs:
+            self.note("removed", inside.place, _where(a, xs), _listed(xs), "")
+        elif ys:
+            self.note("added", inside.place, _where(b, ys), "", _listed(ys))
 
     def replaced(self, xs: Sequence[Step], ys: Sequence[Step], place: str) -> None:
         """Steps in place of others: by their purpose where both have the same one."""
         x, y = xs[0], ys[0]
-        light = len(xs) == len(ys) == 1 and not x.is_block and not y.is_block and x.op == y.op == "call"
+        self.swapped.add((x, y))
+        light = (len(xs), len(ys)) == (1, 1) and not x.is_block and not y.is_block and x.op == y.op == "call"
         if light and x.role == y.role and (x.role or purpose(x) == purpose(y)):
             self.note("changed", place if x.role else "", x.role or purpose(x), described(x), described(y))
         else:
@@ -108,26 +111,22 @@ class Comparer:
 
     def wiring(self, a: View, b: View, pairs: list[tuple[Step, Step]], inside: Inside) -> None:
         """Formulas between the steps, and which value goes where."""
+        a.lone = frozenset(a.anchors) - {x for x, _ in pairs}
+        b.lone = frozenset(b.anchors) - {y for _, y in pairs}
         found = keys(a, b, pairs)
-        ends: list[tuple[str, Step | float, Step | float]] = []
-        for x, y in pairs:
-            if x.role in inside.handed_in and x.role:
-                continue
-            names = _argument_names(y)
-            for n, (p, q) in enumerate(zip(x.inputs, y.inputs, strict=False)):
-                what = f"{y.label or y.title} {names[n]}" if n < len(names) and len(y.inputs) > 1 else ""
-                ends.append((what or f"{y.label or y.title} input", p, q))
+        told = [(x, y) for x, y in pairs if (x, y) not in self.swapped and not (x.role and x.role in inside.handed_in)]
+        ends = [end for x, y in told for end in _ends(x, y)]
         ends.append(("result", a.body.result, b.body.result))
-        told = set[tuple[object, object]]()
+        seen = set[tuple[object, object]]()
         for what, p, q in ends:
             for x, y in disagreements(a, b, found, p, q):
-                if (x, y) in told:
+                if (x, y) in seen or _only_joins(a, b, found, x, y):
                     continue
-                told.add((x, y))
-                before, after = _texts(a, b, x, y)
+                seen.add((x, y))
+                before, after = _texts(a, b, found, x, y)
                 if before != after:
                     formulas = any(isinstance(v, Step) and v.is_term and v.inputs for v in (x, y))
-                    self.note("changed", inside.place, "" if formulas else what, before, after)
+                    self.note("changed", inside.place or "model", "" if formulas else what, before, after)
 
     # ---- layers -------------------------------------------------------------------------------------------------
 
@@ -136,7 +135,7 @@ class Comparer:
         for view in (a, b):
             while wrapping := next((s for s in view.order if holds_layers(s)), None):
                 view.dissolve(wrapping)
-        xs, ys = (layer_steps(view.order, not inside.place) for view in (a, b))
+        xs, ys = (layer_steps(view, not inside.place) for view in (a, b))
         if not xs or not ys:
             return []
         a.apart, b.apart = frozenset(xs), frozenset(ys)
@@ -145,26 +144,25 @@ class Comparer:
             self.note("changed", inside.place, "layers", pattern(old), pattern(new))
         elif sharing(old) != sharing(new):
             self.note("changed", inside.place, "layers", sharing_in_words(old), sharing_in_words(new))
-        self.changes += gathered(self.layer_pairs(old, new, inside), len(new))
+        self.changes += gathered(self.layer_pairs(old, new, inside), len(new), {layer.step.title for layer in new})
         likely = align(xs, ys, lambda x, y: 1 + (x.digest == y.digest), lambda s: (s.title, s.digest))
         return [(xs[i], ys[j]) for i, j in likely]
 
     def layer_pairs(self, old: list[Layer], new: list[Layer], inside: Inside) -> list[tuple[Change, list[int]]]:
-        """What differs between layers that correspond, and in which layers."""
-        kinds = {layer.step.digest for layer in old}
+        """What differs between layers that correspond, and in which layers: by place where there are as many as there
+        were, else by kind."""
         places: dict[tuple[bytes, bytes], list[int]] = defaultdict(list)
-        steps: dict[bytes, tuple[Step, Step]] = {}
+        steps: dict[bytes, Step] = {}
         for n, layer in enumerate(new):
-            other = old[n] if len(old) == len(new) else old[n * len(old) // len(new)]
-            if len(old) != len(new) and layer.step.digest in kinds:
-                continue
+            other = old[n] if len(old) == len(new) else likest(layer, old)
             places[other.step.digest, layer.step.digest].append(n + 1)
-            steps[other.step.digest + layer.step.digest] = (other.step, layer.step)
+            steps.setdefault(other.step.digest, other.step)
+            steps.setdefault(layer.step.digest, layer.step)
         out = []
         for (before, after), numbers in places.items():
             if before != after:
                 inner = Comparer()
-                inner.calls(*steps[before + after], inside)
+                inner.calls(steps[before], steps[after], inside)
                 out += [(change, numbers) for change in inner.changes]
         return out
 
@@ -219,7 +217,8 @@ class Comparer:
         if not x.is_block or not y.is_block:
             self.light(x, y, inside, alike)
             return
-        if not alike and x.title != y.title and _of_prelude(f, g) and overlap(x.content, y.content) < CLOSE:
+        foreign = [h is None or h.span.file == PRELUDE for h in (f, g)]
+        if x.title != y.title and not alike and (all(foreign) or (any(foreign) and overlap(x, y) < CLOSE)):
             self.replaced([x], [y], inside.place)
             return
         place = y.title if y.title != "fn" else y.role or "block"
@@ -236,7 +235,7 @@ class Comparer:
             if x.title != y.title:
                 self.replaced([x], [y], inside.place)
                 return
-            inner.note("changed", place, "", _signature(f), f"rewritten as {_signature(g)}")
+            inner.note("rewritten", place, "", _source(f), _source(g))
         self.changes += inner.changes
 
     def light(self, x: Step, y: Step, inside: Inside, alike: bool) -> None:
@@ -283,7 +282,7 @@ class Comparer:
         uses = [[s for s in body.steps if s.role == name] for body in (x.body, y.body)]
         if any(s.is_block for side in uses for s in side):
             return False
-        before, after = shown(quote(old)), shown(quote(new))
+        before, after = named(old), named(new)
         if before == after or _meanings(x.body, old) == _meanings(y.body, new):
             return False
         self.note("changed", inside.place, name, before, after)
@@ -294,14 +293,14 @@ def slot_texts(old: str, before: Body | None, new: str, after: Body | None) -> t
     """Two functions in slots, by what the genomes call them, or by what they compute where that is the same."""
     if old != new or before is None or after is None:
         return old, new
-    formulas = [formula(body.result, lambda s: s, by_name=False) for body in (before, after)]
+    formulas = [formula(body.result, lambda s: s, lambda _: False) for body in (before, after)]
     p, q = narrowed(*formulas)
     return shown(p), shown(q)
 
 
 def name_of(function: Any) -> str:
     """What a genome calls a function in a slot."""
-    return NOTHING if function is None else shown(quote(function))
+    return NOTHING if function is None else named(function)
 
 
 # ---- words --------------------------------------------------------------------------------------------------------
@@ -325,24 +324,73 @@ def _in_words(x: Step, y: Step, name: str, old: Any, new: Any, place: str) -> tu
 
 
 def _listed(steps: Sequence[Step]) -> str:
-    named = [described(step, 60 if len(steps) == 1 else 30) for step in steps[:ENOUGH]]
+    listed = [described(step, 90 if len(steps) == 1 else 40) for step in steps[:ENOUGH]]
     if len(steps) > ENOUGH:
-        named.append(f"{len(steps) - ENOUGH} more")
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}" if named else ""
+        listed.append(f"{len(steps) - ENOUGH} more")
+    return listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
 
 
-def _where(view: View, step: Step) -> str:
-    reader = view.reader(step)
+def _where(view: View, steps: Sequence[Step]) -> str:
+    reader = view.readers()[steps[-1]]
     return f"before {reader.label or reader.title}" if reader is not None else ""
 
 
-def _texts(a: View, b: View, x: Step | float, y: Step | float) -> tuple[str, str]:
-    for by_name in (True, False):
-        p, q = formula(x, a.resolve, by_name), formula(y, b.resolve, by_name)
-        if format_expr(p) != format_expr(q):
-            p, q = narrowed(p, q)
-            return shown(p), shown(q)
+def _texts(a: View, b: View, found: Keys, x: Step | float, y: Step | float) -> tuple[str, str]:
+    """Two values as formulas, but by its name one that the other is made of."""
+    known = [{found[step] for step in view.order} for view in (b, a)]
+    for short in (True, False):
+        p, q = (
+            formula(v, view.resolve, lambda s, there=there: short and (not s.is_term or (s.label and found[s] in there)))
+            for v, view, there in ((x, a, known[0]), (y, b, known[1]))
+        )
+        if format_expr(p) == format_expr(q):
+            continue
+        before, after = (shown(e) for e in narrowed(p, q))
+        if isinstance(x, Step) and is_part(b, found, x, y):
+            before = x.label or before
+        elif isinstance(y, Step) and is_part(a, found, y, x):
+            after = y.label or after
+        return before, after
     return "", ""
+
+
+def spelled_otherwise(a: View, b: View, pairs: list[tuple[Step, Step]]) -> bool:
+    """Whether calls without counterpart are formulas that the other body has written out, and nothing else differs."""
+    a, b = a.copy(), b.copy()
+    for view, matched in ((a, {x for x, _ in pairs}), (b, {y for _, y in pairs})):
+        lone = [step for step in view.anchors if step not in matched]
+        if any(step.body is None or step.op != "call" or step.is_block for step in lone):
+            return False
+        while light := [step for step in view.anchors if step not in matched and step.op == "call"]:
+            for step in light:
+                view.dissolve(step)
+        if any(step not in matched for step in view.anchors):
+            return False
+    found = keys(a, b, pairs)
+    ends = [end for x, y in pairs for end in _ends(x, y)]
+    ends.append(("", a.body.result, b.body.result))
+    return not any(True for _, p, q in ends for _ in disagreements(a, b, found, p, q))
+
+
+def _ends(x: Step, y: Step) -> list[tuple[str, Step | float, Step | float]]:
+    """What two steps read, input by input, and what to call it."""
+    names, title = _argument_names(y), y.label or y.title
+    several = len(y.inputs) > 1
+    return [
+        (f"{title} {names[n] if several and n < len(names) else 'input'}", p, q)
+        for n, (p, q) in enumerate(zip(x.inputs, y.inputs, strict=False))
+    ]
+
+
+def _only_joins(a: View, b: View, found: Keys, x: Step | float, y: Step | float) -> bool:
+    """Whether a formula has one more operand than the other, a step without counterpart that is told of anyway."""
+    for one, other, view in ((x, y, b), (y, x, a)):
+        if isinstance(one, Step) and isinstance(other, Step) and other.is_term and len(other.inputs) == 2:
+            operands = [view.resolve(i) for i in other.inputs if isinstance(i, Step)]
+            rest = [o for o in operands if found[o] != found[one]]
+            if len(operands) == 2 and len(rest) == 1 and not rest[0].is_term and rest[0] in view.lone:
+                return True
+    return False
 
 
 def _argument_names(step: Step) -> list[str]:
@@ -351,12 +399,8 @@ def _argument_names(step: Step) -> list[str]:
     return [i.title for i in step.body.inputs] if step.body is not None else []
 
 
-def _signature(function: Closure | None) -> str:
+def _source(function: Closure | None) -> str:
     return shown(Function(function.parameters, function.body)) if function is not None else "other code"
-
-
-def _of_prelude(*functions: Closure | None) -> bool:
-    return any(f is not None and f.span.file == PRELUDE for f in functions)
 
 
 def _ratios(x: Step, y: Step) -> Ratios:

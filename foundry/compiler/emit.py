@@ -31,6 +31,8 @@ MECHANISMS = (
     "conv",
     "scan",
     "attend",
+    "linear_attend",
+    "delta_attend",
     "adamw",
     "lion",
     "muon",

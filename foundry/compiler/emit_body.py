@@ -27,7 +27,7 @@ from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.types import FLOAT, TensorType
 
-LONG = 58  # characters of an expression beyond which it gets a line of its own
+LONG = 76  # characters of an expression beyond which it gets a line of its own
 GENERIC = ("x", "y", "z", "u", "w")
 
 
@@ -326,7 +326,9 @@ class _Writer:
                 return Text(f"lookup({self.context.attribute(node)}, {x.code})")
             case "slice":
                 start, stop = (self.context.number(node, name).code for name in ("start", "stop"))
-                return Text(f"{x.at(ATOM)}[..., {start}:{stop}]")
+                first = "" if start == "0" else start
+                last = "" if stop == str(node.tensors[0].type.width) else stop
+                return Text(f"{x.at(ATOM)}[..., {first}:{last}]")
             case "cross_entropy":
                 y = self.operand(node, 1)
                 flat = f"{method(x, 'flatten(0, 1)').code}, {method(y, 'flatten()').code}"

@@ -18,7 +18,7 @@ from foundry.dsl.rules import param_shape
 FLAGS = ("bias", "tied", "shared", "interleaved", "learn", "numbers")
 
 Slot = tuple[int, str]  # a node's index in its unit, and what the number is there
-Numbers = dict[Slot, int | float]
+Numbers = dict[Slot, int | float | None]
 ACTIVATIONS = ("silu", "gelu", "gelu_tanh", "softmax")
 
 
@@ -118,10 +118,11 @@ class Forms:
             flags: tuple = tuple(node.attrs.get(name) for name in FLAGS)
             if node.op == "attend":
                 p = self.plans[node]
-                flags = (p.mechanism, p.scale is None, p.window is None, node.attrs["top"] == 0, node.attrs["sink"])
+                flags = (p.mechanism, p.scale is None, node.attrs["top"] == 0, node.attrs["sink"])
             inner = tuple((name, self.of[u].index) for name, u in self.inside(node))
-            rows.append((node.op, inputs, flags, inner, instance, node.type.axes, node.type.dtype, node.name))
-        signature = tuple((i.attrs["name"], i.type.axes, i.type.dtype) for i in unit.inputs)
+            axes = () if fused else node.type.axes  # PyTorch's own operation takes any
+            rows.append((node.op, inputs, flags, inner, instance, axes, node.type.dtype, node.name))
+        signature = tuple((i.attrs["name"], () if fused else i.type.axes, i.type.dtype) for i in unit.inputs)
         return (unit.name, slot, fused and fused.kind, signature, tuple(rows), place[unit.result])
 
     def settle(self, form: Form) -> None:
@@ -164,12 +165,13 @@ class Forms:
         taken = {*form.arguments, *(i.attrs["name"] for i in form.unit.inputs)}
         wanted = identifier(wanted)
         name, count = wanted, 1
-        while name in taken or name in RESERVED or name in self.reserved:
+        reserved = RESERVED if form.weights else RESERVED | self.reserved  # a class says self.name
+        while name in taken or name in reserved:
             count += 1
             name = f"{wanted}_{count}"
         return name
 
-    def numbers_of(self, node: Node) -> Iterator[tuple[str, int | float]]:
+    def numbers_of(self, node: Node) -> Iterator[tuple[str, int | float | None]]:
         """The numbers in the code of a node, each with what it is."""
         attrs, types = node.attrs, [i.type for i in node.tensors]
         for place, value in enumerate(node.inputs):
@@ -203,8 +205,7 @@ class Forms:
                 p = self.plans[node]
                 if p.scale is not None:
                     yield "scale", p.scale
-                if p.window is not None:
-                    yield "window", p.window
+                yield "window", p.window
                 if attrs["top"]:
                     yield "top", _int(attrs["top"])
             case "number":

@@ -209,12 +209,15 @@ class _Definition:
     def attend(self, node: Node, codes: list[str]) -> Text:
         plan = self.forms.plans[node]
         arguments = codes[:3]
-        if plan.mechanism == "attend_window":
-            arguments.append(self.number(node, "window").code)
+        mechanism, window = plan.mechanism, self.number(node, "window").code
+        if mechanism == "attend" and window != "None":
+            varies = (self.index[node], "window") in self.form.filling
+            mechanism = "attend_within" if varies else "attend_window"
+            arguments.append(window)
         for slot, unit in plan.slots:
             arguments.append(f"{slot}={self.function(node, slot, unit)}")
-        if plan.window is not None and plan.mechanism != "attend_window":
-            arguments.append(f"keep={self.number(node, 'window').code}")
+        if window != "None" and plan.mechanism != "attend":
+            arguments.append(f"window={window}")
         if plan.scale is not None:
             arguments.append(f"scale={self.number(node, 'scale').code}")
         if node.attrs["top"]:
@@ -224,7 +227,7 @@ class _Definition:
         if node.attrs["seen"]:
             seen = codes[len(codes) - int(node.attrs["seen"]) :]
             arguments.append(f"seen=({', '.join(seen)}{',' if len(seen) == 1 else ''})")
-        return Text(f"{plan.mechanism}({', '.join([*arguments, 'past=past'])})")
+        return Text(f"{mechanism}({', '.join([*arguments, 'past=past'])})")
 
     def function(self, node: Node, slot: str, unit: Unit) -> str:
         """A score, bias or mask as a function of all its slots."""
@@ -303,6 +306,6 @@ def _folded(line: str) -> list[str]:
     inside = [arguments]
     if len(arguments) > WIDEST:
         inside = [
-            f"{part}," for part in re.split(r", (?=(?:score|bias|mask|keep|scale|top|sink|seen|past)=)", arguments)
+            f"{part}," for part in re.split(r", (?=(?:score|bias|mask|window|scale|top|sink|seen|past)=)", arguments)
         ]
     return [f"{space}{call}", *(f"{space}    {part}" for part in inside), f"{space})"]

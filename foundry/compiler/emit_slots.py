@@ -13,7 +13,7 @@ from foundry.dsl.registry import PRIMITIVES
 class Attention:
     """A plan for one `attend`.
 
-    mechanism: attend, attend_window, attend_bias, attend_score or attend_general.
+    mechanism: attend (attend_window or attend_within where there is a window), attend_bias, attend_score or attend_general.
     scale: what the logits are multiplied by; None for one over the square root of the head dimension.
     window: how many positions the mask reaches back, where it is a window.
     function: the unit of the bias or the score, or None. mask: the unit of a mask that is no window, or None.
@@ -40,6 +40,8 @@ def plan(node: Node) -> Attention:
     if allows_everything(mask):
         mask = None
     window = window_of(mask)
+    if window is not None:
+        mask = None
     affine = affine_of(score)
     if len(node.inputs) > 3 or node.attrs["top"]:  # a sink, or values that the score or the mask reads
         return Attention("attend_general", scale, window, score, mask)
@@ -53,9 +55,7 @@ def plan(node: Node) -> Attention:
         return Attention("attend_score", plain_scale, window, score, mask)
     if bias is not None:
         return Attention("attend_bias", scale, window, bias, mask)
-    if window is not None:
-        return Attention("attend_window", scale, window)
-    return Attention("attend_bias" if mask else "attend", scale, None, None, mask)
+    return Attention("attend_bias" if mask else "attend", scale, window, None, mask)
 
 
 def _weights(unit: Unit | None) -> int:

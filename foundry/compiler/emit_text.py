@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from foundry.compiler.names import number
@@ -23,8 +24,8 @@ class Text:
         return self.code if self.level >= level else f"({self.code})"
 
 
-def literal(value: int | float) -> Text:
-    return Text(number(value), SIGN if value < 0 else ATOM)
+def literal(value: int | float | None) -> Text:
+    return Text(number(value), SIGN if value is not None and value < 0 else ATOM)
 
 
 BINARY = {
@@ -112,7 +113,11 @@ def elementwise(op: str, args: list[Text], types: list[TensorType | None], out: 
     if op in ("minimum", "maximum"):
         if None in types:
             tensor, bound = (0, 1) if types[0] is not None else (1, 0)
-            side = "max" if op == "minimum" else "min"
+            side, other = ("max", "min") if op == "minimum" else ("min", "max")
+            inner = re.fullmatch(rf"(.*)\.clamp\({other}=([^()=]*)\)", args[tensor].code)
+            if inner is not None:  # two bounds in one
+                ends = {side: args[bound].code, other: inner[2]}
+                return Text(f"{inner[1]}.clamp({ends['min']}, {ends['max']})")
             return method(args[tensor], f"clamp({side}={args[bound].code})")
         return Text(f"torch.{op}({args[0].code}, {args[1].code})")
     if op == "where":

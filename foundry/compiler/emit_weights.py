@@ -20,7 +20,8 @@ def word(node: Node, unit: Unit) -> str:
     if node.op == "experts":
         return "experts"
     if node.op == "repeat":
-        single = node.unit.name if node.unit is not None and node.unit.name else "layer"
+        single = node.unit.name if node.name == "layers" and node.unit is not None else node.name
+        single = single or "layer"
         return single if node.attrs.get("shared") or single.endswith("s") else single + "s"
     if node.op == "embed" and (len(node.name) < 2 or node.name.endswith("_embed")):
         return "embed" if node.tensors[0].type.is_tokens else "positions"
@@ -57,14 +58,19 @@ def attribute_names(parts: list[tuple[Node, str, str, str]], unit: Unit, names: 
 
 
 def _by_neighbours(node: Node, wanted: str, unit: Unit, words: list[str], parts: list) -> str:
-    """What a part is called by the only part of its class that it leads to, or else by the one that it follows."""
+    """What a part is called by the only part of its class that it leads to, or else by the one that it follows: a norm
+    is `mlp_norm` before an mlp, `post_mlp_norm` after it, and `q_norm` after the linear map q."""
     word_of = {part: w for (part, *_), w in zip(parts, words, strict=True) if words.count(w) == 1}
     users = [user for user in unit.nodes if node in user.tensors]
     short = "norm" if wanted.endswith("norm") else wanted
     if len(users) == 1 and users[0] in word_of:
         return f"{word_of[users[0]]}_{short}"
-    before = [i for i in node.tensors if i in word_of]
-    return f"post_{word_of[before[0]]}_{short}" if before else ""
+    before = node.tensors[0] if node.tensors else None
+    while before is not None and before not in word_of and before.op in ("split_heads", "merge_heads", "slice"):
+        before = before.tensors[0]
+    if before not in word_of:
+        return ""
+    return f"{word_of[before]}_{short}" if before.op in PRIMITIVES else f"post_{word_of[before]}_{short}"
 
 
 def weight(node: Node, number: Callable[[str], Text]) -> str:

@@ -34,6 +34,7 @@ FILE_NAMES = _words(
 RESERVED = FILE_NAMES | frozenset(keyword.kwlist) | frozenset(keyword.softkwlist) | frozenset(dir(builtins))
 
 ACRONYMS = {"rmsnorm": "RMSNorm", "layernorm": "LayerNorm", "mlp": "MLP", "glu": "GLU", "mla": "MLA", "moe": "MoE"}
+ACRONYMS |= {"swiglu": "SwiGLU", "geglu": "GeGLU", "reglu": "ReGLU"}
 
 
 class Names:
@@ -67,11 +68,15 @@ def class_name(word: str) -> str:
     return "".join(part[:1].upper() + part[1:] for part in identifier(word).split("_")) or "Part"
 
 
-def number(value: int | float) -> str:
+def number(value: int | float | None) -> str:
     """A number of a genome as a Python literal."""
+    if value is None:
+        return "None"
     if value == math.pi:
         return "math.pi"
-    return re.sub(r"e([+-])0", r"e\1", repr(float(value) if isinstance(value, float) else int(value)))
+    text = re.sub(r"e([+-])0", r"e\1", repr(value))
+    short = re.sub(r"\.?0*e[+]0*", "e", f"{value:e}")  # 1e9 rather than 1000000000.0
+    return short if isinstance(value, float) and abs(value) >= 1e4 and len(short) < len(text) else text
 
 
 def comment(text: str) -> str:

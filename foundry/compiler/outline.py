@@ -102,6 +102,9 @@ def _is_light(op: str) -> bool:
     return op in LIGHT or (op in PRIMITIVES and PRIMITIVES[op].kind in ("pointwise", "reduce"))
 
 
+Opened = frozenset[Application]
+
+
 @dataclass
 class _Outliner:
     trace: Trace
@@ -114,48 +117,55 @@ class _Outliner:
         steps = self.steps(unit.nodes, known, roles)
         return Body(inputs, steps, known[unit.result], application)
 
-    def steps(self, nodes: Sequence[Node], known: dict[Node, Step], roles: frozenset[str]) -> tuple[Step, ...]:
+    def steps(
+        self, nodes: Sequence[Node], known: dict[Node, Step], roles: frozenset[str], opened: Opened = frozenset()
+    ) -> tuple[Step, ...]:
         """Steps for nodes of one unit; `known` gains what each of them gives."""
         out: list[Step] = []
         done: set[Node] = set()
         for node in nodes:
             if node in done:
                 continue
-            given = self.handed_in(node, roles)
-            own = set(given.nodes) if given is not None else set()
-            members = [n for n in nodes if n in own]
+            given = self.dissolved(node, roles, opened)
+            own = set(given.nodes) if given is not None else {node}
+            members = [n for n in nodes if n in own] if given is not None else [node]
+            role = given.called if given is not None and given.called in roles else ""
             if given is not None and (len(members) > 1 or node.unit is None):
-                last = members[-1]
-                step = self.group(given, members, known, roles - {given.called})
+                step = self.group(given, members, known, roles, opened)
                 done.update(members)
-                known[last] = step
             else:
                 step = self.step(node, known)
-                step.role = given.called if given else ""
-                known[node] = step
+            step.role = role
+            known[members[-1]] = step
             out.append(step)
         return tuple(out)
 
-    def handed_in(self, node: Node, roles: frozenset[str]) -> Application | None:
-        """The outermost application of a function that is an argument of the function around it."""
-        found = [a for a in self.trace.around.get(node, ()) if a.called in roles]
-        return found[-1] if found else None
+    def dissolved(self, node: Node, roles: frozenset[str], opened: Opened) -> Application | None:
+        """The outermost application whose function has become a part of its surroundings: an argument of the function
+        around it, or a lambda that is no block."""
+        found = [a for a in self.trace.around.get(node, ()) if a not in opened]
+        return next((a for a in reversed(found) if a.called in roles or self.is_formula(a)), None)
 
-    def group(self, given: Application, members: list[Node], known: dict[Node, Step], roles: frozenset[str]) -> Step:
+    def is_formula(self, application: Application) -> bool:
+        closure = closure_of(application.function)
+        return closure is not None and not closure.name and all(map(_is_light, _content(application.nodes)))
+
+    def group(
+        self, given: Application, members: list[Node], known: dict[Node, Step], roles: frozenset[str], opened: Opened
+    ) -> Step:
         """One step for a function that is dissolved into its surroundings."""
         own = set(members)
         outside = list(dict.fromkeys(i for n in members for i in n.tensors if i not in own))
         inputs = tuple(Step("input", known[o].label or known[o].title, o, known[o].label) for o in outside)
         inner = dict(zip(outside, inputs, strict=True))
         last = members[-1]
-        steps = self.steps(members, inner, roles)
-        closure = closure_of(given.function)
+        steps = self.steps(members, inner, roles, opened | {given})
         return Step(
             "call",
-            closure.name if closure and closure.name else title_of(given.function),
+            title_of(given.function),
             last,
             last.name,
-            given.called,
+            "",
             given.function,
             given.arguments,
             given.explicit,
@@ -172,7 +182,7 @@ class _Outliner:
         title = node.op
         if node.op in ("call", "repeat") and node.unit is not None:
             title = node.unit.name
-            application = next((a for a in applications if closure_of(a.function)), application)
+            application = self.trace.units.get(node.unit, application)
         function = application.function if application else None
         if node.op == "call" and not title:
             title = title_of(function)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from foundry.compiler.outline import Step
 from foundry.dsl.format import format_expr
-from foundry.dsl.quote import LONGEST, quote, shown
+from foundry.dsl.quote import LONGEST, named, quote, shown
 from foundry.dsl.registry import OPERATORS, PRIMITIVES, REQUIRED
 from foundry.dsl.syntax import Argument, Binary, Binding, Call, Expr, Name, Number, Parameter, Unary, children
 
@@ -17,14 +17,21 @@ ELLIPSIS = Name("…")
 
 
 def described(step: Step, longest: int = 70) -> str:
-    """A step that stands alone: `attention(heads = 4)`, `conv(kernel = 4)`, `4 × layer`."""
+    """A step that stands alone: `attention(heads = 4)`, `conv(kernel = 4)`, `4 × layer`, `bump(x) = x * tanh(x)`."""
     if step.op == "repeat":
         return f"{step.node.attrs['times']} × {step.title or 'block'}"
+    if step.op == "call" and not step.is_block:
+        return named(step.function, longest)
+    first = step.inputs[0] if step.inputs else None
+    if step.op != "call" and isinstance(first, Step) and first.is_term and first.op != "input":
+        return shown(formula(step, lambda s: s, lambda s: not s.is_term and s is not step), longest)
     return shown(head(step), longest)
 
 
 def head(step: Step) -> Expr:
     """What a step applies, with the compile-time arguments that it is given."""
+    if step.op == "repeat":
+        return Name(step.title or "layers")
     if step.op == "call":
         if step.title == "fn":
             return quote(step.function)
@@ -33,10 +40,10 @@ def head(step: Step) -> Expr:
     return _call(WRITTEN.get(step.op, step.op), _settings(step))
 
 
-def formula(step: Step | float, resolve: Callable[[Step], Step], by_name: bool = True) -> Expr:
-    """The expression of a step's value; what is bound to a name within it stands by that name.
+def formula(step: Step | float, resolve: Callable[[Step], Step], by_name: Callable[[Step], bool]) -> Expr:
+    """The expression of a step's value.
 
-    resolve: the step that one stands for. by_name: False writes out what the names stand for.
+    resolve: the step that one stands for. by_name: which steps within it stand by their name.
     """
 
     def inner(value: Step | float, depth: int) -> Expr:
@@ -47,8 +54,8 @@ def formula(step: Step | float, resolve: Callable[[Step], Step], by_name: bool =
             return Name(step.label or step.title)
         if step.op == "number":
             return quote(step.node.attrs["value"])
-        if by_name and depth and (step.label or not step.is_term):
-            return Name(step.label or step.title)
+        if (depth or not step.is_term) and by_name(step):
+            return Name(step.title or "layers") if step.op == "repeat" else Name(step.label or step.title)
         if depth > DEEPEST:
             return ELLIPSIS
         operands = [inner(i, depth + 1) for i in step.inputs]
@@ -83,7 +90,8 @@ def _settings(step: Step) -> tuple[Argument, ...]:
             axes = tuple(Name(axis) for axis in step.node.attrs[arg.name])
             out.append(Argument(arg.name, axes[0]) if len(axes) == 1 else Argument(arg.name, quote(value)))
         else:
-            out.append(Argument("" if arg.default is REQUIRED and not out else arg.name, quote(value)))
+            by_place = arg.default is REQUIRED and not any(a.name for a in out)
+            out.append(Argument("" if by_place else arg.name, quote(value)))
     return tuple(out)
 
 

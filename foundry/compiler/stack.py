@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from foundry.compiler.outline import Step, meaning
+from foundry.compiler.outline import Step, meaning, title_of
 from foundry.compiler.spelling import described
-from foundry.dsl.quote import quote, shown
+from foundry.compiler.wiring import View, overlap
 from foundry.dsl.values import FUNCTIONS
 
 MOST = 4096  # layers that are told apart
 LONGEST = 8  # stages of a pattern that are written out
+LONG = 40  # characters of a stage
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,11 +23,16 @@ class Layer:
     weights: object
 
 
-def layer_steps(steps: Sequence[Step], is_model: bool) -> list[Step]:
-    """The steps of a body that are layers: repeats, and beside them (or in a model) blocks that keep their type."""
+def layer_steps(view: View, is_model: bool) -> list[Step]:
+    """The steps of a body that are layers: repeats, and beside them (or in a model) blocks that hand on what they give
+    as it is, or have the name of one that does."""
+    steps = view.order
     if not is_model and not any(step.op == "repeat" for step in steps):
         return []
-    return [step for step in steps if step.op == "repeat" or _keeps_type(step)]
+    handed_on = {view.resolve(i) for s in steps if not s.is_term for i in s.inputs if isinstance(i, Step)}
+    found = {s for s in steps if s.op == "repeat" or (_keeps_type(s) and s in handed_on)}
+    titles = {step.title for step in found}
+    return [step for step in steps if step in found or (_keeps_type(step) and step.title in titles)]
 
 
 def holds_layers(step: Step) -> bool:
@@ -55,6 +61,15 @@ def layers(steps: Sequence[Step], within: object = ()) -> list[Layer]:
             parts = _parts(step)
             out += layers(parts, weights) if parts else [Layer(_as_call(step), weights)]
     return out[:MOST]
+
+
+def likest(layer: Layer, others: Sequence[Layer]) -> Layer:
+    """Of other layers, the one that does the same, has the same name, or has the most operations in common."""
+    step = layer.step
+    return max(
+        others,
+        key=lambda o: (o.step.digest == step.digest, o.step.title == step.title, round(overlap(o.step, step), 6)),
+    )
 
 
 def _times(step: Step) -> int:
@@ -98,11 +113,15 @@ def sharing_in_words(stack: Sequence[Layer]) -> str:
 
 
 def pattern(stack: Sequence[Layer]) -> str:
-    """The layers by name and number: `12`, or `3 × layer(mix = recurrence), layer(mix = attention)`."""
+    """The layers by name and number: `12`, or `4 (3 × layer(mix = recurrence), layer(mix = attention))`."""
     names = _names(stack)
     kinds = [names[layer.step.digest] for layer in stack]
     if len(set(kinds)) == 1:
         return f"{len(stack)}"
+    return f"{len(stack)} ({_kinds_in_turn(kinds)})"
+
+
+def _kinds_in_turn(kinds: list[str]) -> str:
     for period in range(1, len(kinds) // 2 + 1):
         if len(kinds) % period == 0 and kinds == kinds[:period] * (len(kinds) // period):
             return f"{len(kinds) // period} × ({_run_lengths(kinds[:period])})"
@@ -124,14 +143,13 @@ def _run_lengths(kinds: list[str]) -> str:
 def _names(stack: Sequence[Layer]) -> dict[bytes, str]:
     """A name for each kind of layer; functions of one name are told apart by the functions that they were given."""
     kinds = {layer.step.digest: layer.step for layer in stack}
-    titles = [step.title for step in kinds.values()]
-    return {digest: step.title if titles.count(step.title) == 1 else _distinct(step) for digest, step in kinds.items()}
+    for name in (lambda step: step.title, _with_titles, lambda step: described(step, LONG)):
+        names = {digest: name(step) for digest, step in kinds.items()}
+        if len(set(names.values())) == len(names):
+            break
+    return names
 
 
-def _distinct(step: Step) -> str:
-    given = [
-        f"{name} = {shown(quote(value), 24)}"
-        for name, value in step.arguments.items()
-        if name in step.explicit and isinstance(value, FUNCTIONS)
-    ]
-    return f"{step.title}({', '.join(given)})" if given else described(step, 40)
+def _with_titles(step: Step) -> str:
+    given = {n: v for n, v in step.arguments.items() if n in step.explicit and isinstance(v, FUNCTIONS)}
+    return f"{step.title}({', '.join(f'{n} = {title_of(v)}' for n, v in given.items())})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from foundry.compiler.alignment import Pairs, align
 from foundry.compiler.outline import Body, Step
@@ -16,15 +16,18 @@ ROUNDS = 4  # of dissolving calls that the other body has written out
 
 @dataclass(eq=False)
 class View:
-    """The steps of a body in execution order, some calls dissolved into theirs; `apart` are those not to be aligned."""
+    """The steps of a body in execution order, some calls dissolved into theirs; `apart` are those not to be aligned,
+    `lone` those without a counterpart."""
 
     body: Body
     order: list[Step] = field(default_factory=list)
     stands_for: dict[Step, Step] = field(default_factory=dict)
     apart: frozenset[Step] = frozenset()
+    lone: frozenset[Step] = frozenset()
 
-    def __post_init__(self) -> None:
-        self.order = list(self.body.steps)
+    @staticmethod
+    def of(body: Body) -> View:
+        return View(body, list(body.steps))
 
     def resolve(self, step: Step) -> Step:
         """The step that computes the value of one."""
@@ -46,15 +49,19 @@ class View:
         """The steps that have a place of their own: all but the terms of formulas."""
         return [step for step in self.order if not step.is_term and step not in self.apart]
 
-    def reader(self, step: Step) -> Step | None:
-        """The first step that reads another one's value, through formulas too; None where the result does."""
-        carriers = {step}
-        for later in self.order[self.order.index(step) + 1 :]:
-            if any(isinstance(i, Step) and self.resolve(i) in carriers for i in later.inputs):
-                if not later.is_term:
-                    return later
-                carriers.add(later)
-        return None
+    def readers(self) -> dict[Step, Step | None]:
+        """For each step the first anchor that reads its value, through formulas too; None where the result does."""
+        place = {step: n for n, step in enumerate(self.order)}
+        first: dict[Step, int] = {}
+        for step in reversed(self.order):
+            reading = first.get(step, len(place)) if step.is_term else place[step]
+            for read in (self.resolve(i) for i in step.inputs if isinstance(i, Step)):
+                first[read] = min(reading, first.get(read, len(place)))
+        return {step: self.order[first[step]] if first.get(step, len(place)) < len(place) else None for step in place}
+
+    def copy(self) -> View:
+        """Another view of the same body, which may be dissolved further."""
+        return replace(self, order=list(self.order), stands_for=dict(self.stands_for))
 
 
 def likeness(x: Step, y: Step) -> float:
@@ -62,6 +69,8 @@ def likeness(x: Step, y: Step) -> float:
     if x.op != y.op:
         return 0.0
     if x.op != "call":
+        if _reads_tokens(x) != _reads_tokens(y):
+            return 0.0
         return 2 + 0.5 * (x.label == y.label) + 0.5 * (x.digest == y.digest)
     if x.digest == y.digest:
         return 4 + 0.5 * (x.title == y.title)
@@ -73,14 +82,18 @@ def likeness(x: Step, y: Step) -> float:
         return 0.0
     if not x.is_block:
         return 1.2 if purpose(x) == purpose(y) else 0.0
-    shared = overlap(x.content, y.content)
+    shared = overlap(x, y)
     return 1 + shared if shared >= ALIKE else 0.0
 
 
-def overlap(a: Counter[str], b: Counter[str]) -> float:
-    """The share of operations that two have in common."""
-    either = sum((a | b).values())
-    return sum((a & b).values()) / either if either else 1.0
+def _reads_tokens(step: Step) -> bool:
+    return any(isinstance(i, Step) and i.type.is_tokens for i in step.inputs)
+
+
+def overlap(x: Step, y: Step) -> float:
+    """The share of operations that two blocks have in common, formulas aside."""
+    a, b = (Counter({op: n for op, n in s.content.items() if not _is_formula(op)}) for s in (x, y))
+    return sum((a & b).values()) / sum((a | b).values())
 
 
 def purpose(step: Step) -> str:
@@ -97,7 +110,7 @@ def side_by_side(a: View, b: View) -> Pairs:
     """Pairs of corresponding anchors, by position. Calls that the other body has written out are dissolved."""
     for _ in range(ROUNDS):
         xs, ys = a.anchors, b.anchors
-        pairs = align(xs, ys, likeness, lambda step: (step.op, step.title, step.digest))
+        pairs = _aligned(a, b)
         lone_a = _without(xs, {i for i, _ in pairs})
         lone_b = _without(ys, {j for _, j in pairs})
         calls = [(a, s) for s in lone_a if _written_out(s, lone_b)] + [
@@ -107,10 +120,19 @@ def side_by_side(a: View, b: View) -> Pairs:
             break
         for view, step in calls:
             view.dissolve(step)
-    else:
-        xs, ys = a.anchors, b.anchors
-        pairs = align(xs, ys, likeness, lambda step: (step.op, step.title, step.digest))
-    return pairs
+    return _aligned(a, b)
+
+
+def _aligned(a: View, b: View) -> Pairs:
+    """What corresponds; of several steps alike, the one that feeds what the other feeds."""
+    first, second = a.readers(), b.readers()
+
+    def score(x: Step, y: Step) -> float:
+        like, p, q = likeness(x, y), first[x], second[y]
+        fed = p is q if p is None or q is None else (p.op, p.title) == (q.op, q.title)
+        return like + 0.25 * fed if like else 0.0
+
+    return align(a.anchors, b.anchors, score, lambda step: (step.op, step.title, step.digest))
 
 
 def _without(steps: list[Step], positions: set[int]) -> list[Step]:
@@ -122,7 +144,7 @@ def _written_out(call: Step, others: list[Step]) -> bool:
     if call.op != "call" or call.body is None or not call.is_block:
         return False
     loose = Counter[str](step.op for step in others if step.op != "call")
-    wanted = Counter[str]({op: n for op, n in call.content.items() if not _is_formula(op)})
+    wanted = Counter({op: n for op, n in call.content.items() if not _is_formula(op)})
     return sum((wanted & loose).values()) >= ALIKE * sum(wanted.values())
 
 
@@ -216,3 +238,16 @@ def _operands(
     telling = all(isinstance(x, Step) and isinstance(y, Step) and x.is_term and y.is_term and x.inputs and y.inputs
                   for x, y in pairs)  # fmt: skip
     return pairs if telling else None
+
+
+def is_part(view: View, found: Keys, value: Step, whole: Step | float) -> bool:
+    """Whether a formula of a body is made of a value that corresponds to one of the other body."""
+    stack = [whole]
+    while stack:
+        step = stack.pop()
+        if isinstance(step, Step):
+            inner = [view.resolve(i) for i in step.inputs if isinstance(i, Step)]
+            if any(found[i] == found[value] for i in inner):
+                return True
+            stack += [i for i in inner if i.is_term]
+    return False

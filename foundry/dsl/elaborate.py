@@ -96,7 +96,9 @@ class Elaborator(Builder):
             outer = self.leading, self.frames
             self.leading, self.frames = [], []
             try:
-                found.names[name] = self.value(definition.value, found, definition.name)
+                value = found.names[name] = self.value(definition.value, found, definition.name)
+                if isinstance(value, Partial):
+                    value.name = value.name or name
             except Problem as problem:
                 self.report(problem)
             except Silent:
@@ -264,7 +266,8 @@ class Elaborator(Builder):
     def callee(expr: Expr) -> str:
         """The name by which an expression calls something, or ""."""
         while isinstance(expr, Call):
-            expr = expr.function
+            shares = isinstance(expr.function, Name) and expr.function.id == "share" and expr.arguments
+            expr = expr.arguments[0].value if shares else expr.function
         if isinstance(expr, Binary) and expr.operator == "*":
             return Elaborator.callee(expr.right)
         return expr.id if isinstance(expr, Name) else ""
@@ -374,7 +377,7 @@ class Elaborator(Builder):
 
     @staticmethod
     def title(function: Any) -> str:
-        while isinstance(function, (Partial, Repeated, Shared)):
+        while isinstance(function, (Partial, Repeated, Shared)) and not getattr(function, "name", ""):
             function = function.function
         return getattr(function, "name", "")
 

@@ -135,12 +135,12 @@ def split_heads(types: Types, attrs: Attrs) -> TensorType:
         raise Mismatch(
             f"{count} heads do not divide the {width} channels of x", "heads", divisors(width), code="divide"
         )
-    return heads(count, width // count)
+    return replace(heads(count, width // count), dtype=types[0].dtype)
 
 
 def merge_heads(types: Types, attrs: Attrs) -> TensorType:
     needs("x", types[0], "heads")
-    return seq(types[0].heads * types[0].width)
+    return replace(seq(types[0].heads * types[0].width), dtype=types[0].dtype)
 
 
 def with_channels(argument: str, t: Any) -> None:
@@ -295,14 +295,30 @@ def recurrent(types: Types, attrs: Attrs) -> TensorType:
     return heads(q.heads, v.width)
 
 
+CHUNK = 16  # tokens that meet in one matrix product inside linear_attend and delta_attend
+
+
+def padded(context: int, chunk: int = CHUNK) -> tuple[int, float]:
+    """The length of a chunk, and how many tokens are computed for each token, the last chunk being filled up."""
+    chunk = min(context, chunk)
+    return chunk, -(-context // chunk) * chunk / context
+
+
 def recurrent_flops(types: Types, attrs: Attrs, out: TensorType, context: int) -> float:
-    q, k, v, *_ = types
-    return 4 * q.heads * k.width * v.width
+    q, k, v, decay = types
+    wide = isinstance(decay, TensorType) and decay.width > 1
+    chunk, filled = padded(context, CHUNK // 2 if wide else CHUNK)
+    within = chunk * (q.width + v.width) * q.heads
+    across = k.width * v.width * (q.heads + k.heads)
+    return 2 * filled * (within + across)
 
 
 def delta_flops(types: Types, attrs: Attrs, out: TensorType, context: int) -> float:
     q, k, v, *_ = types
-    return 4 * q.heads * k.width * v.width + 4 * k.heads * k.width * v.width
+    chunk, filled = padded(context)
+    within = chunk * (q.width + v.width) * (q.heads + k.heads)
+    across = k.width * v.width * (q.heads + 2 * k.heads)
+    return 2 * filled * (within + across)
 
 
 def cross_entropy(types: Types, attrs: Attrs) -> TensorType:

@@ -53,11 +53,12 @@ class Special:
 
 @dataclass(eq=False)
 class Partial:
-    """A function with some arguments given, waiting for the rest."""
+    """A function with some arguments given, waiting for the rest. name: the definition that it is the value of."""
 
     function: Closure | Primitive
     given: dict[str, Any]
     spans: dict[str | int, Span] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(eq=False)

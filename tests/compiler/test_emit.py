@@ -120,7 +120,7 @@ def test_different_structures_have_telling_names():
     text = emit(load_program(GENOMES["hybrid"]))
     assert {"RecurrenceLayer", "AttentionLayer"} <= set(classes(text))
     named = source(
-        "layer(x) = { local = attention(x, heads = 2, mask = window); wide = attention(x, heads = 2);"
+        "layer(x) = { local = attention(x, heads = 2, mask = dilated); wide = attention(x, heads = 2);"
         " x + local + wide };"
     )
     assert {"LocalAttention", "WideAttention"} <= set(classes(named))

@@ -32,7 +32,14 @@ def attend_window(q, k, v, window, scale=None, past=None):
     return F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=gqa)
 
 
-def places(q, k, mask, past):
+def attend_within(q, k, v, window, scale=None, past=None):
+    """Softmax attention to the last `window` positions, or to all earlier ones where it is None."""
+    if window is None:
+        return attend(q, k, v, scale, past)
+    return attend_window(q, k, v, window, scale, past)
+
+
+def places(q, k, mask, window, past):
     """Head, query position and key position of every logit, and whether it counts.
 
     A logit that does not count gets the positions of one that does: a score may be infinite where nobody looks,
@@ -43,21 +50,24 @@ def places(q, k, mask, past):
     j = i[-1] + 1 - k.size(2) + torch.arange(k.size(2), device=q.device)
     visible = j <= i
     j = torch.minimum(i, j)
+    if window is not None:
+        visible = visible & (i - j < window)
     if mask is not None:
         visible = visible & mask(h, i, j)
+    if window is not None or mask is not None:
         first = visible.flatten().int().argmax()
         i, j = (torch.where(visible, x, x.expand(visible.shape).flatten()[first]) for x in (i, j))
     return h, i, j, visible
 
 
-def attend_bias(q, k, v, bias=None, mask=None, keep=None, scale=None, past=None):
-    """Softmax attention with `bias(h, i, j)` added to the logits, where `mask(h, i, j)` holds.
+def attend_bias(q, k, v, bias=None, mask=None, window=None, scale=None, past=None):
+    """Softmax attention with `bias(h, i, j)` added to the logits, where `mask(h, i, j)` holds, or within a window.
 
-    q (B, H, T, D), k and v (B, G, T, D) with G dividing H. `keep`: the positions that a mask can reach.
+    q (B, H, T, D), k and v (B, G, T, D) with G dividing H.
     """
     if past is not None:
-        k, v = past.join(k, v, keep=keep)
-    h, i, j, visible = places(q, k, mask, past)
+        k, v = past.join(k, v, keep=window)
+    h, i, j, visible = places(q, k, mask, window, past)
     if bias is not None:
         visible = torch.where(visible, bias(h, i, j), -torch.inf).to(q.dtype)
     logits = visible.expand(1, q.size(1), -1, -1)
@@ -65,9 +75,9 @@ def attend_bias(q, k, v, bias=None, mask=None, keep=None, scale=None, past=None)
     return F.scaled_dot_product_attention(q, k, v, logits, scale=scale, enable_gqa=gqa)
 
 
-def logits_of(q, k, v, score, mask, scale, past):
+def logits_of(q, k, v, score, mask, window, scale, past):
     """The logits of every pair, -inf where it does not count, whether it counts, and v for every query head."""
-    h, i, j, visible = places(q, k, mask, past)
+    h, i, j, visible = places(q, k, mask, window, past)
     groups = q.size(1) // k.size(1)
     k, v = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (k, v))
     logits = (q * (q.size(-1) ** -0.5 if scale is None else scale)) @ k.mT
@@ -76,21 +86,20 @@ def logits_of(q, k, v, score, mask, scale, past):
     return torch.where(visible, logits, -torch.inf), visible, v
 
 
-def attend_score(q, k, v, score, mask=None, keep=None, scale=None, past=None):
-    """Attention by the softmax of `score(s, h, i, j)`, s being the scaled logit, where `mask(h, i, j)` holds.
-
-    q (B, H, T, D), k and v (B, G, T, D) with G dividing H. `keep`: the positions that a mask can reach.
+def attend_score(q, k, v, score, mask=None, window=None, scale=None, past=None):
+    """Attention by the softmax of `score(s, h, i, j)`, s being the scaled logit, where `mask(h, i, j)` holds, or within
+    a window: q (B, H, T, D), k and v (B, G, T, D) with G dividing H.
     """
     if past is not None:
-        k, v = past.join(k, v, keep=keep)
-    logits, visible, v = logits_of(q, k, v, score, mask, scale, past)
+        k, v = past.join(k, v, keep=window)
+    logits, visible, v = logits_of(q, k, v, score, mask, window, scale, past)
     weights = torch.softmax(logits, -1)
     if mask is not None:
         weights = torch.where(visible, weights, 0)  # a position that sees nothing gives 0
     return weights @ v
 
 
-def attend_general(q, k, v, score=None, mask=None, keep=None, scale=None, top=None, sink=None, seen=(), past=None):
+def attend_general(q, k, v, score=None, mask=None, window=None, scale=None, top=None, sink=None, seen=(), past=None):
     """The same, by the `top` largest logits of each query alone (Zhao et al. 2019, arXiv:1912.11637), and by one logit
     more, `sink`, which takes weight and gives nothing (Xiao et al. 2023, arXiv:2309.17453).
 
@@ -98,11 +107,11 @@ def attend_general(q, k, v, score=None, mask=None, keep=None, scale=None, top=No
     read: after h, i and j they take what each is at the query and at the key.
     """
     if past is not None:
-        k, v, *seen = past.join(k, v, *seen, keep=keep)
+        k, v, *seen = past.join(k, v, *seen, keep=window)
     views = [view for x in seen for view in (x[..., -q.size(2) :, :], x.mT)]
     if views:
         score, mask = (f and (lambda *at, f=f: f(*at, *views)) for f in (score, mask))
-    logits, visible, v = logits_of(q, k, v, score, mask, scale, past)
+    logits, visible, v = logits_of(q, k, v, score, mask, window, scale, past)
     if top is not None and top < logits.size(-1):
         logits = torch.where(logits < logits.topk(top, -1).values[..., -1:], -torch.inf, logits)
     if sink is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,12 +34,13 @@ class Source:
 
 
 def resolve(argument: str) -> str:
-    """The path that a genome argument means, or `-`.
+    """The path that a genome argument means, or `-`. A shipped genome may be named without its folder.
 
     Raises:
-        Misuse: there is no such file and no shipped genome of that name.
+        Misuse: there is no such file, and no shipped genome of that name or several.
     """
-    from foundry.dsl.source import resource_folder
+    from foundry.dsl.source import shipped_genomes
+    from foundry.dsl.suggest import closest
 
     if not argument:
         raise Misuse("an empty argument names no genome")
@@ -49,12 +51,23 @@ def resolve(argument: str) -> str:
         return argument
     if path.is_dir():
         raise Misuse(f"{argument} is a folder; name a genome in it")
-    shipped = resource_folder("genomes")
-    candidate = shipped / f"{argument}.genome"
-    if "/" not in argument and candidate.is_file():
-        return str(candidate)
-    names = ", ".join(sorted(path.stem for path in shipped.glob("*.genome")))
-    raise Misuse(f"no file {argument}, and no genome of that name among those that come along: {names}")
+    shipped = shipped_genomes()
+    found = [argument] if argument in shipped else [name for name in shipped if name.endswith(f"/{argument}")]
+    if len(found) > 1:
+        raise Misuse(f"{len(found)} genomes that come along are called {argument}: {', '.join(found)}")
+    if not found:
+        meant = closest(argument, {name.rpartition("/")[2] for name in shipped})
+        hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
+        come_along = f"among those that come along: {_names(shipped)}"
+        raise Misuse(f"no file {argument}, and no genome of that name {come_along}{hint}")
+    return str(shipped[found[0]])
+
+
+def _names(shipped: Iterable[str]) -> str:
+    """The names of genomes that stand in no folder, and the folders of the others."""
+    above = [name for name in shipped if "/" not in name]
+    folders = {f"{name.partition('/')[0]}/…" for name in shipped if "/" in name}
+    return ", ".join([*above, *sorted(folders)])
 
 
 def expand(arguments: list[str]) -> list[str]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, TextIO, cast
 
 import typer
 
 from foundry.cli.arguments import Genome, Genomes, Json, expand, load, load_source, read, resolve
 from foundry.cli.failures import ERRORS, Failure, Misuse
 
+if TYPE_CHECKING:
+    from foundry.dsl.diagnostics import Diagnostic
+    from foundry.dsl.repair import Mended
+
 CHECK_EXAMPLES = """\b
 Examples:
   foundry check genomes/llama.genome
   foundry check --json - < candidate.genome
+  foundry check --fix mine.genome
+  foundry check --fix - < mine.genome > mended.genome
 
 Exit code: 0 clean, 1 errors, 2 misuse."""
 
@@ -24,6 +31,7 @@ Examples:
   foundry fmt mine.genome
   foundry fmt --check genomes/
   foundry fmt - < mine.genome
+  foundry fmt --inline - < mine.genome > alone.genome
 
 Exit code: 0 formatted, 1 errors (with --check: a file would change), 2 misuse."""
 
@@ -45,40 +53,114 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=EMIT_EXAMPLES)(emit)
 
 
-def check(files: Genomes, as_json: Json = False) -> int:
+def check(
+    files: Genomes,
+    as_json: Json = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Apply the fixes that were tried out and removed their mistake; - is printed.")
+    ] = False,
+) -> int:
     """Say what is wrong with genomes.
 
     Every mistake with its place in the text, and how to put it right.
     """
+    names = expand(files)
+    if fix:
+        _refuse_missing(names)
+        if "-" in names and len(names) > 1:
+            raise Misuse("--fix prints standard input, so - stands alone")
+    findings = [_mended(name) if fix else _checked(name) for name in names]
+    ok = all(finding.ok for finding in findings)
+    if as_json:
+        report: dict[str, object] = {"ok": ok, "diagnostics": [d for finding in findings for d in finding.as_data()]}
+        if fix:
+            report["fixed"] = [data for finding in findings for data in finding.mended_as_data()]
+        if fix and names == ["-"]:
+            report["text"] = findings[0].text
+        print(json.dumps(report, indent=2))
+        return 0 if ok else ERRORS
+    people = sys.stderr if fix and names == ["-"] else sys.stdout
+    for finding in findings:
+        finding.write(people)
+    if people is sys.stderr:
+        sys.stdout.write(findings[0].text)
+    return 0 if ok else ERRORS
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """What is said of one genome: what was mended in it, and what is (still) wrong."""
+
+    name: str
+    text: str
+    ok: bool
+    diagnostics: tuple[Diagnostic, ...]
+    mended: tuple[Mended, ...] = ()
+
+    def as_data(self) -> list[object]:
+        from foundry.dsl.render import to_json
+
+        return cast(list[object], to_json(self.diagnostics, self.text)["diagnostics"])
+
+    def mended_as_data(self) -> list[dict[str, object]]:
+        return [
+            {
+                "file": self.name,
+                "line": mended.diagnostic.span.line,
+                "column": mended.diagnostic.span.column,
+                "code": mended.diagnostic.code,
+                "message": mended.diagnostic.message,
+                "fix": mended.fix.message,
+            }
+            for mended in self.mended
+        ]
+
+    def write(self, file: TextIO) -> None:
+        from foundry.dsl.render import render
+
+        for data in self.mended_as_data():
+            place = f"{data['file']}:{data['line']}:{data['column']}"
+            print(f"{place}: fixed {data['code']}, {data['message']}: {data['fix']}", file=file)
+        if self.diagnostics:
+            print(render(self.diagnostics, self.text, color=file.isatty()).rstrip(), file=file)
+        if self.ok:
+            print(f"{self.name}: ok", file=file)
+
+
+def _checked(name: str) -> _Finding:
     from foundry.dsl.check import check as check_text
     from foundry.dsl.diagnostics import GenomeError
-    from foundry.dsl.render import render, to_json
 
-    found: list[object] = []
-    ok = True
-    for name in expand(files):
-        try:
-            source = read(name)
-            checked = check_text(source.text, source.label)
-            clean, diagnostics, text = checked.ok, checked.diagnostics, source.text
-        except GenomeError as error:
-            clean, diagnostics, text = False, error.diagnostics, error.text
-        ok = ok and clean
-        if as_json:
-            found += cast(list[object], to_json(diagnostics, text)["diagnostics"])
-            continue
-        if diagnostics:
-            print(render(diagnostics, text, color=sys.stdout.isatty()).rstrip())
-        if clean:
-            print(f"{name}: ok")
-    if as_json:
-        print(json.dumps({"ok": ok, "diagnostics": found}, indent=2))
-    return 0 if ok else ERRORS
+    try:
+        source = read(name)
+    except GenomeError as error:
+        return _Finding(name, error.text, False, error.diagnostics)
+    checked = check_text(source.text, source.label)
+    return _Finding(name, source.text, checked.ok, checked.diagnostics)
+
+
+def _mended(name: str) -> _Finding:
+    """As `_checked`, after the verified fixes; a file that they change is written."""
+    from foundry.dsl.diagnostics import GenomeError
+    from foundry.dsl.repair import repair
+
+    try:
+        source = read(name)
+    except GenomeError as error:
+        return _Finding(name, error.text, False, error.diagnostics)
+    repaired = repair(source.text, source.label)
+    if repaired.mended and name != "-":
+        _replace(Path(name), repaired.text)
+    return _Finding(name, repaired.text, repaired.ok, repaired.left, repaired.mended)
 
 
 def fmt(
     files: Annotated[list[str], typer.Argument(metavar="F…", help="Files, folders, or - for standard input.")],
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a file would change.")] = False,
+    inline: Annotated[
+        bool,
+        typer.Option("--inline", help="Also copy in what each genome uses of the prelude, so that it stands alone."),
+    ] = False,
 ) -> int:
     """Write genomes in the one format.
 
@@ -86,11 +168,10 @@ def fmt(
     """
     changed, failed = [], 0
     names = expand(files)
+    _refuse_missing(names)
     for name in names:
-        if name != "-" and not Path(name).exists():
-            raise Misuse(f"no file {name}")
         try:
-            text, formatted = _formatted(name)
+            text, formatted = _formatted(name, inline)
         except Failure as failure:
             print(failure.message, file=sys.stderr)
             failed += 1
@@ -108,26 +189,39 @@ def fmt(
     return ERRORS if failed or (check and changed) else 0
 
 
-def _formatted(name: str) -> tuple[str, str]:
+def _formatted(name: str, inline: bool) -> tuple[str, str]:
     """A file's text as it is and as it should be."""
     from foundry.dsl.diagnostics import GenomeError
     from foundry.dsl.format import format_genome
+    from foundry.dsl.inline import self_contained
     from foundry.dsl.parse import parse
     from foundry.dsl.render import render
 
     try:
         source = read(name)
-        return source.text, format_genome(parse(source.text, name))
+        genome = parse(source.text, name)
     except GenomeError as error:
         raise Failure(render(error.diagnostics, error.text, color=sys.stderr.isatty()).rstrip()) from None
+    return source.text, format_genome(self_contained(genome) if inline else genome)
+
+
+def _refuse_missing(names: list[str]) -> None:
+    """Raise where a file that is to be written does not exist: shipped names are for reading."""
+    for name in names:
+        if name != "-" and not Path(name).exists():
+            raise Misuse(f"no file {name}")
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all; its permissions stay."""
+    """Write a file whole or not at all; its permissions stay, and a link stays a link."""
+    path = path.resolve()
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.chmod(path.stat().st_mode)
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8", newline="")
+        partial.chmod(path.stat().st_mode)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def show(file: Genome, as_json: Json = False) -> int:

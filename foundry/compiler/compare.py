@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 
-from foundry.compiler.changes import Change
-from foundry.compiler.comparison import NOTHING, Comparer, Inside, name_of, slot_texts
+from foundry.compiler.difference.changes import Change, merged
+from foundry.compiler.difference.bodies import NOTHING, Comparer, Inside, name_of, slot_texts
 from foundry.compiler.cost import Cost, cost
-from foundry.compiler.outline import Body, meaning, outline, outline_function
+from foundry.compiler.difference.outline import Body, meaning, outline, outline_function
 from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.check import load_program
 from foundry.dsl.format import format_number
@@ -60,10 +60,9 @@ def _ratio(before: float, after: float) -> float | None:
 
 def compare(a: Program, b: Program) -> Comparison:
     """Two checked programs side by side, the first being the one that was changed."""
-    found = differences(a, b)
-    return Comparison(
-        (canonical_hash(a), canonical_hash(b)), tuple(found[:MOST]), max(0, len(found) - MOST), (cost(a), cost(b))
-    )
+    hashes = canonical_hash(a), canonical_hash(b)
+    found = _apart(a, b) if hashes[0] != hashes[1] else []
+    return Comparison(hashes, tuple(found[:MOST]), max(0, len(found) - MOST), (cost(a), cost(b)))
 
 
 def describe_difference(a_text: str, b_text: str) -> list[str]:
@@ -84,12 +83,15 @@ def describe(a: Program, b: Program) -> list[str]:
 
 def differences(a: Program, b: Program) -> list[Change]:
     """Every change from the first program to the second; none where their content hashes are equal."""
-    if canonical_hash(a) == canonical_hash(b):
-        return []
+    return [] if canonical_hash(a) == canonical_hash(b) else _apart(a, b)
+
+
+def _apart(a: Program, b: Program) -> list[Change]:
+    """What differs between programs that do not mean the same."""
     before, after = trace(a), trace(b)
     comparer = Comparer()
     comparer.bodies(outline(before), outline(after), Inside())
-    found = [*dict.fromkeys(comparer.changes), *_recipe(before, after)]
+    found = [*merged(comparer.changes), *_recipe(before, after)]
     return found or [Change("changed", "", "model", "as it was", REORDERED)]
 
 

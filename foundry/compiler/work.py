@@ -137,6 +137,10 @@ def _traffic(op: str, attrs: dict[str, Any], read: float, out: float, step: Step
             return 2 * out, 1
         case "position" | "channel_index" | "head_index" | "table" | "lookup":
             return out, 1
+        case "linear_attend":  # decays between positions, states between chunks, and what they are multiplied with
+            return 8 * (read + out), 70 + step.context // 8
+        case "delta_attend":  # and a triangular system in each chunk
+            return 14 * (read + out), 90 + step.context // 3
         case "top":  # the largest, zeros, and where they are
             return 3 * read, 4
         case "experts":  # rows gathered and scattered for each expert that a token uses
@@ -211,7 +215,7 @@ def _attend_work(graph: nx.DiGraph, vertex: int, step: Step, form: str) -> Work:
     elif form == "bias":
         moved, kernels = moved + places + square, 24
     elif form == "dense":  # logits, where they count, the softmax, and what it weighs
-        moved, kernels, logits = moved + places + 8 * square, 30, 0
+        moved, kernels, logits = moved + places + (28 if data["attrs"]["top"] else 8) * square, 30, 0  # top sorts
     return Work(_flops(graph, vertex, step), moved, kernels, logits)
 
 

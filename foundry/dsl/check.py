@@ -7,22 +7,25 @@ checked.ok, checked.diagnostics, checked.program
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
 from foundry.dsl.elaborate import Elaborator
+from foundry.dsl.fixes import propose
 from foundry.dsl.frames import PRELUDE
 from foundry.dsl.parse import parse
 from foundry.dsl.program import Program, parameter_count
 from foundry.dsl.resolve import resolve
-from foundry.dsl.source import resource
-from foundry.dsl.syntax import Call, Genome, Number, Path, walk
+from foundry.dsl.source import byte_length, resource
+from foundry.dsl.syntax import Genome, Path, walk
 
 MAX_PARAMETERS = 2 * 10**12
 MOST_TRIES = 12  # fixes that are tried out, of all the diagnostics of a genome
+MOST_FIXES = 2  # verified fixes of one diagnostic
 LONGEST_TRIED = 20_000  # characters of a genome whose fixes are tried out
 
 
@@ -54,17 +57,13 @@ def prelude() -> Genome:
 def check(text: str, file: str = "") -> Checked:
     """Check a genome. Never raises on a bad genome: `diagnostics` says what is wrong, in the order of the text."""
     checked = _check(text, file)
-    if checked.ok:
-        return checked
     tries = MOST_TRIES if len(text) <= LONGEST_TRIED else 0
     diagnostics = []
     for diagnostic in checked.diagnostics:
-        fixes = list(diagnostic.fixes)
-        if checked.genome is not None:
-            fixes += _legal_values(diagnostic, checked.genome)
-        verified = [replace(fix, verified=_removes(fix, diagnostic, checked, text, file)) for fix in fixes[:tries]]
-        tries -= len(verified)
-        diagnostics.append(replace(diagnostic, fixes=(*verified, *fixes[len(verified) :])))
+        proposed = [*propose(diagnostic, text, checked.genome, checked.sorts), *diagnostic.fixes][:tries]
+        fixes, tried = _verified(proposed, diagnostic, checked, text, file)
+        tries -= tried
+        diagnostics.append(replace(diagnostic, fixes=fixes or diagnostic.fixes))
     return replace(checked, diagnostics=tuple(diagnostics))
 
 
@@ -92,6 +91,8 @@ def _check(text: str, file: str) -> Checked:
     model = None if circular else elaborator.model()
     recipe = None if circular else elaborator.whole_recipe(model.result.type.width if model else 256)
     diagnostics = sorted([*found, *elaborator.diagnostics], key=lambda d: (d.span.start, d.code))
+    if any(d.severity == "error" for d in diagnostics):  # what nothing uses may be what an error should have named
+        diagnostics = [d for d in diagnostics if d.severity == "error"]
     program = None
     if model is not None and recipe is not None and not any(d.severity == "error" for d in diagnostics):
         program = Program(genome, model, recipe, model.result.type.width)
@@ -112,36 +113,72 @@ def _check(text: str, file: str) -> Checked:
     return Checked(tuple(diagnostics), program, genome, sorts)
 
 
-def _removes(fix: Fix, diagnostic: Diagnostic, checked: Checked, text: str, file: str) -> bool:
-    """Whether a genome with the fix applied no longer has the error, nor (where it parsed) another in its place."""
-    again = _check(apply_edits(text, fix.edits), file).diagnostics
-    before, after = (sum(d.code == diagnostic.code and d.message == diagnostic.message for d in found)
-                     for found in (checked.diagnostics, again))  # fmt: skip
-    return after < before and (diagnostic.phase == "parse" or len(again) < len(checked.diagnostics))
+def _verified(
+    fixes: Iterable[Fix], diagnostic: Diagnostic, checked: Checked, text: str, file: str
+) -> tuple[tuple[Fix, ...], int]:
+    """Those of some fixes that remove a diagnostic and leave the fewest others, and how many were tried."""
+    found: list[tuple[int, Fix]] = []
+    tried = 0
+    for fix in fixes:
+        if sum(left == 0 for left, _ in found) == MOST_FIXES:
+            break
+        tried += 1
+        if apart(fix.edits, text):
+            again = _check(apply_edits(text, fix.edits), file).diagnostics
+            if _removes(fix, diagnostic, checked.diagnostics, again):
+                found.append((len(again), replace(fix, verified=True)))
+    least = min((left for left, _ in found), default=0)
+    return tuple(fix for left, fix in found if left == least)[:MOST_FIXES], tried
 
 
-def _legal_values(diagnostic: Diagnostic, genome: Genome) -> Iterator[Fix]:
-    """For a size that does not divide: the nearest legal numbers in place of the one in the call at fault."""
-    if diagnostic.code != "F302" or not diagnostic.expected:
-        return
-    legal = sorted(int(e) for e in diagnostic.expected if e.isdigit())
-    inside = [
-        node
-        for _, node in walk(genome)
-        if isinstance(node, Call) and node.span.start <= diagnostic.span.start and diagnostic.span.end <= node.span.end
-    ]
-    for call in reversed(inside):
-        for argument in call.arguments:
-            value = argument.value
-            if isinstance(value, Number) and diagnostic.message.startswith(f"{value.value} "):
-                for number in sorted(legal, key=lambda n: abs(n - value.value))[:2]:
-                    yield Fix(f"use {number}", (Edit(value.span.start, value.span.end, str(number)),))
-                return
+def _removes(fix: Fix, diagnostic: Diagnostic, before: tuple[Diagnostic, ...], again: tuple[Diagnostic, ...]) -> bool:
+    """Whether a genome with the fix applied no longer has the mistake, nor another in its place.
+
+    A mistake hides others: one of the grammar all names and types, a circle of definitions all types, a wrong name the
+    types of what it stands in. Those may come to light, but for a name only away from where the fix was made.
+    """
+
+    def fewer(counts: Callable[[Diagnostic], bool]) -> bool:
+        return sum(map(counts, again)) < sum(map(counts, before))
+
+    if not fewer(lambda d: (d.code, d.message) == (diagnostic.code, diagnostic.message)):
+        return False
+    if _hides(diagnostic):
+        return fewer(lambda d: _hides(d) >= _hides(diagnostic))
+    if any(_hides(d) for d in again):
+        return False
+    if diagnostic.phase != "names" or diagnostic.severity != "error":
+        return fewer(lambda d: d.severity in ("error", diagnostic.severity))
+    known = {(d.code, d.message) for d in before}
+    fresh = [d.span for d in again if d.severity == "error" and (d.code, d.message) not in known]
+    return not any(span.start <= end and start <= span.end for span in fresh for start, end in _landed(fix.edits))
+
+
+def _hides(diagnostic: Diagnostic) -> int:
+    """How much goes unchecked because of a mistake: 2 names and types, 1 all types, 0 at most what it stands in."""
+    return 2 if diagnostic.phase in ("read", "parse") else 1 if diagnostic.code == "F204" else 0
+
+
+def _landed(edits: tuple[Edit, ...]) -> Iterator[tuple[int, int]]:
+    """Where the text of each edit stands once they are applied."""
+    grown = 0
+    for edit in sorted(edits, key=lambda e: e.start):
+        size = byte_length(edit.text)
+        yield edit.start + grown, edit.start + grown + size
+        grown += size - (edit.end - edit.start)
+
+
+def apart(edits: tuple[Edit, ...], text: str) -> bool:
+    """Whether edits lie within a text and do not overlap; two insertions in one place do."""
+    places = sorted((edit.start, edit.end) for edit in edits)
+    ordered = all(start <= end for start, end in places)
+    gaps = all(a[1] <= b[0] and a != b for a, b in pairwise(places))
+    return bool(places) and ordered and gaps and places[0][0] >= 0 and places[-1][1] <= byte_length(text)
 
 
 def apply_edits(text: str, edits: tuple[Edit, ...]) -> str:
     """The text with edits applied; offsets are bytes of its UTF-8 form."""
-    data = text.encode()
+    data = text.encode("utf-8", "surrogatepass")
     for edit in sorted(edits, key=lambda e: e.start, reverse=True):
-        data = data[: edit.start] + edit.text.encode() + data[edit.end :]
+        data = data[: edit.start] + edit.text.encode("utf-8", "surrogatepass") + data[edit.end :]
     return data.decode(errors="replace")

@@ -16,6 +16,7 @@ from foundry.dsl.program import Node, Recipe, Unit
 from foundry.dsl.recipes import special
 from foundry.dsl.registry import CALLABLE, CONSTANTS, OPERATORS, PRIMITIVES, REQUIRED, SPECIAL, Primitive
 from foundry.dsl.suggest import closest
+from foundry.dsl.synonyms import arguments_here
 from foundry.dsl.syntax import (
     NOWHERE,
     Binary,
@@ -370,7 +371,7 @@ class Elaborator(Builder):
                     merged,
                     span,
                     called,
-                    {**function.spans, **spans},
+                    {**{name: at for name, at in function.spans.items() if isinstance(name, str)}, **spans},
                     set(function.given),
                 )
         return self.bind(function, positional, named, span, called, spans, set())
@@ -409,11 +410,16 @@ class Elaborator(Builder):
         if len(positional) > len(open_names):
             raise self.problem(
                 "F305",
-                f"{title} takes {len(open_names)} arguments by position, but {len(positional)} are given",
+                f"{title} takes {_count(len(open_names), 'argument')} by position, but {len(positional)} are given",
                 span,
+                expected=tuple(open_names),
+                found=str(len(positional)),
                 help=f"its arguments are {', '.join(names)}",
             )
         bound = dict(named)
+        for at, name in enumerate(open_names[: len(positional)] if spans else ()):
+            if at in spans:
+                spans.setdefault(name, spans[at])
         for name, value in zip(open_names, positional, strict=False):
             if name in bound:
                 raise self.problem("F203", f"{title} is given {name} twice", spans.get(name, span), found=name)
@@ -434,7 +440,7 @@ class Elaborator(Builder):
         return run_closure(self, function, bound, span, called)
 
     def unknown_argument(self, title: str, name: str, names: list[str], span: Span) -> Problem:
-        close = closest(name, names)
+        close = arguments_here(name, names) or closest(name, names)
         edit = (Edit(span.start, span.start + len(name), close[0]),) if close else ()
         return self.problem(
             "F202",
@@ -480,7 +486,13 @@ class Elaborator(Builder):
         if not isinstance(result, Node):
             raise self.problem("F308", f"model gives {describe(result)} instead of logits", definition.value.span)
         if not result.type.is_seq:
-            raise self.problem("F301", f"model gives {result.type} instead of logits seq[vocab]", definition.value.span)
+            raise self.problem(
+                "F301",
+                f"model gives {result.type} instead of logits seq[vocab]",
+                definition.value.span,
+                expected=("seq[vocab]",),
+                found=str(result.type),
+            )
         return result
 
     def attempt(self, action: Callable[[], Any]) -> Any:
@@ -513,3 +525,7 @@ class Elaborator(Builder):
             self.report(self.problem("F310", f"recipe is {describe(recipe)}", span, help="write recipe = train(…)"))
             return None
         return recipe
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix
+from foundry.dsl.foreign import CHOOSE
 from foundry.dsl.lexer import END, Group, Word
 from foundry.dsl.syntax import Span
 
@@ -18,6 +19,7 @@ TERMINALS = {
 }  # fmt: skip
 COMPARISONS = {"LESS", "LESSEQUAL", "GREATER", "GREATEREQUAL", "SAME", "DIFFERENT"}
 OPERATORS = COMPARISONS | {"PIPE", "OR", "AND", "PLUS", "MINUS", "STAR", "SLASH", "POWER"}
+_DECLARES = {"let", "const", "var", "val", "mut", "auto", "local", "func", "fun", "function"}
 BEGIN_EXPRESSION = {"FN", "NAME", "NUMBER", "LPAR", "LBRACKET", "LBRACE", "MINUS", "NOT"}
 
 
@@ -65,9 +67,12 @@ def missing_semicolon(before: Word, found: Word) -> Diagnostic:
 def mistake(place: Place) -> Diagnostic:
     """The error for a word that does not fit."""
     found = place.found
-    if found.type == "FN" and "NAME" in place.expected and "NUMBER" not in place.expected:
+    taken = found if found.type == "FN" and "NAME" in place.expected and "NUMBER" not in place.expected else None
+    if place.before is not None and place.before.type == "FN" and found.type in ("EQUAL", "COMMA", "RPAR"):
+        taken = place.before
+    if taken is not None:
         message = "`fn` is a word of the language"
-        return Diagnostic("F207", message, found.span, expected=("a name",), found="`fn`", help="choose another name")
+        return Diagnostic("F207", message, taken.span, expected=("a name",), found="`fn`", help=CHOOSE)
     expected = expectations(place)
     message = f"expected {_either(expected)}, found {describe(found)}"
     help, fixes = _advice(place)
@@ -114,6 +119,9 @@ def _advice(place: Place) -> tuple[str, tuple[Fix, ...]]:
         return "the body of a function follows `=>`", _insert(place, " =>")
     if place.rule == "binding" and place.index == 1 and kind == "LPAR":
         return _function_in_block(place)
+    if place.index == 1 and place.rule != "expr" and before is not None and before.text in _DECLARES and kind == "NAME":
+        fix = Fix(f"leave out `{before.text}`", (Edit(before.start, found.start, ""),), "safe")
+        return "nothing stands before the name in a definition", (fix,)
     if "EQUAL" in expected and place.index == 1 and place.rule == "binding":
         return "only the last expression of a block, its result, has no name", ()
     if "EQUAL" in expected and place.rule == "definition" and (place.index == 1 or (before and before.type == "RPAR")):
@@ -127,8 +135,10 @@ def _advice(place: Place) -> tuple[str, tuple[Fix, ...]]:
         return "comparisons do not chain: write `(a < b) & (b < c)`", ()
     if kind == "FN" and "NUMBER" in expected:
         return "put the function in parentheses: `(fn(x) => …)`", ()
-    if (kind == "LPAR" and before is not None and before.type == "FN") or (before is not None and before.type == "FN"):
-        return "a function is written `fn(x) => …`", ()
+    if before is not None and before.type == "FN":
+        return "a function is written `fn(x) => …`", _parameters(place)
+    if kind == "LBRACKET" and before is not None and "LPAR" in expected:
+        return "values have no indices: `slice(x, start, stop)` is some of the channels", ()
     if kind in BEGIN_EXPRESSION and "COMMA" in expected:
         return "arguments, parameters and items of a list are separated by `,`", _insert(place, ",")
     if kind == "COMMA" and "SEMICOLON" in expected:
@@ -168,6 +178,18 @@ def _make_function(place: Place) -> tuple[Fix, ...]:
     if opener is None or (opener and words[opener - 1].type in ("NAME", "FN")):
         return ()
     return (Fix("insert `fn`", (Edit(words[opener].start, words[opener].start, "fn"),)),)
+
+
+def _parameters(place: Place) -> tuple[Fix, ...]:
+    """`fn x, y => …` with its parentheses."""
+    stop = place.index
+    while stop < len(place.words) and place.words[stop].type in ("NAME", "COMMA"):
+        stop += 1
+    if stop == place.index or stop == len(place.words) or place.words[stop].type != "ARROW":
+        return ()
+    first, last = place.words[place.index], place.words[stop - 1]
+    edits = (Edit(place.words[place.index - 1].end, first.start, "("), Edit(last.end, last.end, ")"))
+    return (Fix("put the parameters in parentheses", edits),)
 
 
 def _function_in_block(place: Place) -> tuple[str, tuple[Fix, ...]]:

@@ -7,12 +7,13 @@ from dataclasses import replace
 from itertools import takewhile
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix
+from foundry.dsl.registry import OPTIMIZERS
 from foundry.dsl.source import byte_length
 from foundry.dsl.syntax import Span
 
 # Signs that no genome contains, the longer before the shorter. None of them begins with a sign of the
 # grammar that could go on as something legal.
-FOREIGN = r"//|/\*|->|&&|\|\||\|>|:=|\+=|-=|\*=|/=|===|!==|<>|\"[^\"\r\n]*\"?|'[^'\r\n]*'?"
+FOREIGN = r"\.\.\.|//|/\*|->|&&|\|\||\|>|:=|\+=|-=|\*=|/=|===|!==|<>|\"[^\"\r\n]*\"?|'[^'\r\n]*'?"
 
 # A sign, what it stands for here ("" where nothing does), and help.
 _SIGNS: dict[str, tuple[str, str]] = {
@@ -33,11 +34,19 @@ _SIGNS: dict[str, tuple[str, str]] = {
     "%": ("", "the remainder of a division is written `remainder(a, b)`"),
     ":": ("", "arguments are given with `=`, and names have no annotations"),
     ".": ("", "values have no members: a function is applied as `f(x)` or `x >> f`"),
-    "@": ("", "`@` stands only in `@foundry(1);`, at the top"),
+    "@": ("", "`@` stands only in `@foundry(1);`, at the top; a product with learned numbers is `linear(x, out)`"),
+    "...": ("", "some of the channels are `slice(x, start, stop)`"),
     "?": ("", "a choice is written `where(condition, a, b)`"),
     "\\": ("", "white space has no meaning, so a line need not be continued"),
     "\N{ZERO WIDTH NO-BREAK SPACE}": (" ", "save the file without a byte-order mark"),
     "\N{NO-BREAK SPACE}": (" ", "use an ordinary space"),
+    **dict.fromkeys("\N{GREEK SMALL LETTER PI}\N{GREEK CAPITAL LETTER PI}", ("pi", "")),
+    "\N{GREEK SMALL LETTER THETA}": ("theta", ""),
+    "\N{GREEK SMALL LETTER ALPHA}": ("alpha", ""),
+    "\N{GREEK SMALL LETTER BETA}": ("beta", ""),
+    "\N{GREEK SMALL LETTER GAMMA}": ("gamma", ""),
+    "\N{GREEK SMALL LETTER SIGMA}": ("sigma", ""),
+    "\N{GREEK SMALL LETTER LAMDA}": ("lam", ""),
     "\N{MINUS SIGN}": ("-", ""),
     "\N{EN DASH}": ("-", ""),
     "\N{MULTIPLICATION SIGN}": ("*", ""),
@@ -58,6 +67,8 @@ _SIGNS: dict[str, tuple[str, str]] = {
     "\N{FULLWIDTH EQUALS SIGN}": ("=", ""),
 }
 
+CHOOSE = "choose another name"
+
 # Words of Python: what each stands for here ("" where nothing does), and help.
 KEYWORDS: dict[str, tuple[str, str]] = {
     "and": ("&", "`&` means and"),
@@ -76,9 +87,12 @@ KEYWORDS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
         ("as", "assert", "async", "await", "del", "except", "finally", "global", "in", "is", "nonlocal", "pass",
          "raise", "try", "with", "yield"),
-        ("", "choose another name"),
+        ("", CHOOSE),
     ),
 }  # fmt: skip
+
+# Words that begin statements of Python, which nothing behind them can be understood without.
+STATEMENTS = {"class", "def", "for", "from", "if", "import", "try", "while", "with"}
 
 _QUOTES = {
     '"': '"',
@@ -87,6 +101,9 @@ _QUOTES = {
     "\N{LEFT SINGLE QUOTATION MARK}": "\N{RIGHT SINGLE QUOTATION MARK}",
 }
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_MEMBER = re.compile(r"(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
+# `-> Tensor` between a function's parameters and its `=`.
+_RESULT = re.compile(r"->\s*[A-Za-z_][\w.]*(?:\[[^\]\n]*\])?\s*(?==[^=>])")
 _MARK = re.compile(r"@[A-Za-z0-9_]{0,30}")
 # A run of characters that no genome contains; other scripts' letters come as whole words.
 _STRANGE = re.compile(r"[^\x00-\x7f]+|[$`]+")
@@ -113,6 +130,13 @@ def foreign_sign(text: str, position: int, span: Span, before: str) -> tuple[Dia
     two, three = text[position : position + 2], text[position : position + 3]
     if character in _QUOTES:
         return _string(text, position, span)
+    if (member := _MEMBER.match(text, position)) and value_before:
+        problem = _sign(".", "", _SIGNS["."][1], span)
+        return replace(problem, span=_sized(span, member.group())), "", member.end()
+    if (result := _RESULT.match(text, position)) and before == "RPAR":
+        fix = Fix("leave it out", (Edit(span.start, span.start + byte_length(result.group()), ""),), "safe")
+        problem = _sign("->", "", "the type of a result is inferred", span)
+        return replace(problem, fixes=(fix,)), "", result.end()
     if (mark := _MARK.match(text, position)) and not before:
         sign = mark.group()
         return _sign(sign, "@foundry", "a genome begins with `@foundry(1);`", span), "@foundry", position + len(sign)
@@ -137,6 +161,11 @@ def foreign_sign(text: str, position: int, span: Span, before: str) -> tuple[Dia
         message = f"the character `{shown}` (U+{ord(content):04X}) has no meaning here"
     problem = Diagnostic("F102", message, span, found=f"`{shown}`", help=help)
     return problem, "x" if content.isalpha() else "", position + len(content)
+
+
+def each_counts(sign: str) -> bool:
+    """Whether each of several such signs on a line is a mistake of its own; the others come in pairs or crowds."""
+    return sign in ("%", "...", "+=", "-=", "*=", "/=") or (sign[0] == "." and len(sign) > 1)
 
 
 def not_a_number(content: str, span: Span) -> Diagnostic:
@@ -177,7 +206,8 @@ def _string(text: str, position: int, span: Span) -> tuple[Diagnostic, str, int]
     span = _sized(span, text[position:end])
     fixes: tuple[Fix, ...] = ()
     if _NAME.fullmatch(inner):
-        fixes = (Fix("leave out the quotes", (Edit(span.start, span.end, inner),), "safe"),)
+        bare = inner + "()" if inner in OPTIMIZERS else inner
+        fixes = (Fix("leave out the quotes", (Edit(span.start, span.end, bare),), "safe"),)
     shown = inner if len(inner) <= 30 else inner[:30] + "…"
     help = "functions and axes are named without quotes: `act = silu`, `per = head`"
     problem = Diagnostic("F102", f"the text `{shown}` stands in quotes", span, found="quotes", help=help, fixes=fixes)
@@ -189,10 +219,15 @@ def _comment(text: str, position: int, span: Span) -> tuple[Diagnostic, str, int
     end = text.find("*/", position) + 2 if sign == "/*" else 0
     if end < 2:
         end = min((i for i in (text.find("\n", position), text.find("\r", position)) if i >= 0), default=len(text))
+    lines = [line.strip(" \t*") for line in text[position + 2 : end].removesuffix("*/").split("\n")]
+    comment = "\n".join(f"# {line}" for line in lines if line)
+    if end < len(text) and text[end] not in "\r\n":  # a line that goes on behind it
+        comment += "\n"
+    edit = Edit(span.start, span.start + byte_length(text[position:end]), comment)
     span = Span(span.start, span.start + 2, span.line, span.column, span.file)
-    fixes: tuple[Fix, ...] = ()
     if sign == "//":
-        fixes = (Fix("begin the comment with `#`", (Edit(span.start, span.end, "#"),), "safe"),)
+        edit = Edit(span.start, span.end, "#")
+    fixes = (Fix("begin the comment with `#`", (edit,), "safe"),)
     help = "a comment runs from `#` to the end of its line"
     return Diagnostic("F102", f"`{sign}` begins no comment", span, found=f"`{sign}`", help=help, fixes=fixes), "", end
 

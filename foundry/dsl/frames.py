@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from foundry.dsl.diagnostics import Diagnostic, Label
 from foundry.dsl.program import Node, Optimizer, Recipe, Unit
 from foundry.dsl.registry import SLOTS
+from foundry.dsl.source import resource
 from foundry.dsl.syntax import NOWHERE, Genome, Span
 from foundry.dsl.types import TensorType
 from foundry.dsl.values import Axis, Frame
@@ -54,7 +56,18 @@ def describe(value: Any) -> str:
         return "an optimizer"
     if isinstance(value, Recipe):
         return "a recipe"
-    return "a function"
+    name = getattr(value, "name", "")
+    return f"the function {name}" if name else "a function"
+
+
+@cache
+def _prelude_text() -> bytes:
+    return resource("grammars", "prelude.genome").encode()
+
+
+def words_of_prelude(span: Span) -> str:
+    """What stands at a place in the prelude."""
+    return _prelude_text()[span.start : span.end].decode()
 
 
 class Builder:
@@ -76,8 +89,8 @@ class Builder:
     # ---- errors -------------------------------------------------------------------------------------------------
 
     def problem(self, code: str, message: str, span: Span, **more: Any) -> Problem:
-        """A mistake at `span`. Inside the prelude it is blamed on the call in the genome that led there, and
-        there on the argument called `blame`, if it has one."""
+        """A mistake at `span`. Inside the prelude it is blamed on the call in the genome that led there, and there on
+        the argument called `blame`, on the one that the place in the prelude names, or on the one that was applied."""
         trace: list[Label] = []
         labels = list(more.pop("labels", ()))
         blame = more.pop("blame", "")
@@ -85,8 +98,10 @@ class Builder:
             outer = [n for n, (_, at, _) in enumerate(self.calls) if at.file != PRELUDE]
             trace = [Label(at, f"in {name}") for name, at, _ in self.calls[outer[-1] if outer else 0 :]]
             trace.append(Label(span, message))
+            inside = [name for name, _, _ in self.calls[outer[-1] + 1 :]] if outer else []
+            suspects = (blame, words_of_prelude(span), *inside)
             span, arguments = self.calls[outer[-1]][1:] if outer else (NOWHERE, {})
-            span = arguments.get(blame, span)
+            span = next((arguments[suspect] for suspect in suspects if suspect in arguments), span)
         labels = [label for label in labels if label.span.file != PRELUDE and label.span is not NOWHERE]
         return Problem(Diagnostic(code, message, span, labels=tuple(labels), trace=tuple(trace), **more))
 
@@ -139,6 +154,7 @@ class Builder:
                     "F308",
                     f"the {frame.kind} function uses {value.name or 'a value'} from outside, which is {value.type}",
                     self.calls[-1][1] if self.calls else value.span,
+                    blame=frame.kind,
                     help=f"it sees only {', '.join(SLOTS[frame.kind])}, numbers and learned parameters"
                     + ("; query(x) and key(x) read a value per token" if frame.kind in ("score", "mask") else ""),
                 )

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from foundry.dsl.diagnostics import Diagnostic, GenomeError
-from foundry.dsl.foreign import FOREIGN, KEYWORDS, foreign_sign, foreign_word, not_a_number
+from foundry.dsl.foreign import CHOOSE, FOREIGN, KEYWORDS, each_counts, foreign_sign, foreign_word, not_a_number
 from foundry.dsl.source import MAX_DEPTH, MAX_WORDS, byte_length
 from foundry.dsl.syntax import Span
 
@@ -34,11 +34,13 @@ class Source:
     problems: list[Diagnostic] = field(default_factory=list)
 
     def report(self, problem: Diagnostic) -> None:
-        """Note a mistake.
+        """Note a mistake; that a name is taken is said once, however often it is used.
 
         Raises:
             GenomeError: there are MAX_PROBLEMS.
         """
+        if problem.help == CHOOSE and any(problem.message == known.message for known in self.problems):
+            return
         self.problems.append(problem)
         if len(self.problems) >= MAX_PROBLEMS:
             raise GenomeError(tuple(self.problems), self.text)
@@ -140,7 +142,7 @@ class Lexer:
                     if operator or not (python or told == line):
                         source.report(problem)
                         told = line
-                    python = python or not operator
+                    python = python or not (operator or problem.help == CHOOSE)
                     word.type = self.types.get(stands_for, "NUMBER" if stands_for.isdigit() else "NAME")
                     word.text = stands_for or content
             elif kind == "NUMBER":
@@ -159,7 +161,7 @@ class Lexer:
                 if "\n" in extra:
                     line += extra.count("\n")
                     line_start = position + extra.rindex("\n") + 1
-                if problem.fixes or not (told == line or (python and extra == ":")):
+                if problem.fixes or each_counts(extra) or not (told == line or (python and extra == ":")):
                     source.report(problem)
                     told = line
                 position = end

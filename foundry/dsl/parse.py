@@ -15,13 +15,17 @@ from lark.lexer import PatternStr
 from foundry.dsl.builder import Builder
 from foundry.dsl.diagnostics import Diagnostic, GenomeError
 from foundry.dsl.expectation import describe
+from foundry.dsl.foreign import STATEMENTS
 from foundry.dsl.lexer import Lexer, Source, Word
 from foundry.dsl.recover import explain, missing_header
 from foundry.dsl.source import blank, refuse, resource
+from foundry.dsl.surroundings import without_surroundings
 from foundry.dsl.syntax import Genome
 
 # More mistakes than this in a text without a header: it is something other than a genome.
 FOREIGN_TEXT = 2
+# How definitions begin, at the beginning of a line.
+_DEFINITION = re.compile(rb"^[A-Za-z_][A-Za-z0-9_]*[ \t]*[=(]", re.MULTILINE)
 _HEADED = re.compile(r"\ufeff?(?:[ \t\r\n]|#[^\r\n]*)*@foundry")
 
 
@@ -34,15 +38,24 @@ def parse(text: str, file: str = "") -> Genome:
         GenomeError: with a diagnostic for every independent mistake, in the order of the text.
     """
     refuse(text, file)
-    source = Source(text, file)
+    genome, source = _tree(Source(text, file))
+    if genome is not None:
+        return genome
+    bare, around = without_surroundings(text, file)
+    if around is not None:
+        _, source = _tree(Source(bare, file))
+        source.problems.append(around)
+    raise GenomeError(_presented(source), text)
+
+
+def _tree(source: Source) -> tuple[Genome | None, Source]:
+    """The tree of a text, None where there are problems."""
     try:
         genome = _read(source)
     except GenomeError as error:  # what ended the reading comes on top of what was found before it
         genome = None
         source.problems += [problem for problem in error.diagnostics if problem not in source.problems]
-    if genome is None or source.problems:
-        raise GenomeError(_presented(source), text)
-    return genome
+    return (None if source.problems else genome), source
 
 
 def _presented(source: Source) -> tuple[Diagnostic, ...]:
@@ -50,7 +63,18 @@ def _presented(source: Source) -> tuple[Diagnostic, ...]:
     problems = sorted(source.problems, key=lambda problem: problem.span.start)
     if len(problems) > FOREIGN_TEXT and not _HEADED.match(source.text):
         return (missing_header(source),)
-    return tuple(problems)
+    return tuple(_without_consequences(problems, source.text))
+
+
+def _without_consequences(problems: list[Diagnostic], text: str) -> Iterator[Diagnostic]:
+    """The problems but for those that follow from a statement of Python, as far as the next definition."""
+    data, end = text.encode("utf-8", "surrogatepass"), 0
+    for problem in problems:
+        if problem.span.start >= end:
+            yield problem
+            if problem.code == "F207" and problem.found.strip("`") in STATEMENTS:
+                after = _DEFINITION.search(data, problem.span.end)
+                end = after.start() if after else len(data) + 1
 
 
 def _read(source: Source) -> Genome | None:

@@ -6,9 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from foundry.dsl.diagnostics import Label
+from foundry.dsl.format import format_number
 from foundry.dsl.frames import Inline, Problem, describe
 from foundry.dsl.program import Node
-from foundry.dsl.registry import SLOTS, Arg, Primitive
+from foundry.dsl.registry import OPERATORS, SLOTS, Arg, Primitive
 from foundry.dsl.rules import Mismatch
 from foundry.dsl.slots import mask, score
 from foundry.dsl.syntax import Span
@@ -103,12 +104,13 @@ def argument(e: Elaborator, title: str, arg: Arg, value: Any, span: Span) -> Any
             )
         value = int(value)
     if not arg.low <= value <= arg.high:
+        low, high, shown = (plain_number(n) for n in (arg.low, arg.high, value))
         raise e.problem(
             "F306",
-            f"{arg.name} of {title} is {value:g}",
+            f"{arg.name} of {title} is {shown}, {'less than ' + low if value < arg.low else 'more than ' + high}",
             span,
-            expected=(f"from {arg.low:g} to {arg.high:g}",),
-            found=f"{value:g}",
+            expected=(f"from {low} to {high}" if high else f"at least {low}",),
+            found=shown,
         )
     return value
 
@@ -141,8 +143,10 @@ def primitive(
     types = tuple(i.type if isinstance(i, Node) else i for i in inputs)
     attrs = dict(attrs)
     instance = 0
+    if e.slot():
+        fits_slot(e, function, span)
     if function.name == "param":
-        attrs["type"] = param_type(e, attrs["per"], span)
+        attrs["type"] = param_type(e, attrs["per"], (spans or {}).get("per", span))
     if function.kind == "weights" or function.name == "conv":
         instance = e.instance()
     if function.name == "unembed":
@@ -173,26 +177,23 @@ def primitive(
     nested = len(e.frames) > 1 and not any(frame.kind == "repeat" for frame in e.frames)
     if function.name == "embed" and inputs[0].type.is_tokens and nested:
         raise Inline
-    if function.kind == "weights" and e.slot() in ("mask", "schedule", "context", "loss"):
-        raise e.problem(
-            "F308",
-            f"a {e.slot()} function learns {function.name}",
-            span,
-            help=f"a {e.slot()} function may not hold weights",
-        )
-    if e.slot() and function.kind in ("sequence", "structure"):
-        raise e.problem(
-            "F308",
-            f"{function.name} inside a {e.slot()} function",
-            span,
-            help=f"a {e.slot()} function is elementwise over {', '.join(SLOTS[e.slot()])}",
-        )
     if function.name == "position":  # any sequence of the same tokens will do: the nearest needs no computing
         inputs = [i for i in e.frames[-1].inputs if i.type.has("token")][:1] or inputs
     node = e.add(function.name, inputs, attrs, type, span, instance=instance, unit=unit)
     if function.name == "embed" and inputs[0].type.is_tokens:
         e.embeddings.append(node)
     return node
+
+
+def fits_slot(e: Elaborator, function: Primitive, span: Span) -> None:
+    """Raise for a primitive that the function of the slot under construction may not use."""
+    slot = e.slot()
+    if function.kind == "weights" and slot != "score":
+        help = f"a {slot} function may not hold weights"
+        raise e.problem("F308", f"a {slot} function learns {function.name}", span, help=help)
+    if function.kind in ("sequence", "structure"):
+        help = f"a {slot} function is elementwise over {', '.join(SLOTS[slot])}"
+        raise e.problem("F308", f"{function.name} inside a {slot} function", span, help=help)
 
 
 def unembed(e: Elaborator, attrs: dict[str, Any], x: Any, span: Span, instance: int) -> int:
@@ -209,6 +210,8 @@ def unembed(e: Elaborator, attrs: dict[str, Any], x: Any, span: Span, instance: 
                 "F301",
                 f"the embedding has {source.type.width} channels and x has {x.type.width}",
                 span,
+                expected=(str(source.type.width),),
+                found=str(x.type.width),
                 labels=(Label(source.span, f"embeds in {source.type.width} channels"),),
             )
         if attrs["vocab"] not in (0, source.attrs["vocab"]):
@@ -245,8 +248,10 @@ def fold(e: Elaborator, function: Primitive, inputs: list[Any], span: Span) -> i
         if isinstance(result, complex) or not abs(result) < NUMBER_LIMIT:
             raise ValueError
     except (ArithmeticError, ValueError):
-        values = " and ".join(f"{i:g}" for i in inputs)
-        raise e.problem("F307", f"{function.doc.split(':')[0]} of {values} has no finite value", span) from None
+        sign = next((sign for sign, name in OPERATORS.items() if name == function.name), "")
+        shown = [f"{i:g}" for i in inputs]
+        said = f" {sign} ".join(shown) if sign else f"{function.name}({', '.join(shown)})"
+        raise e.problem("F307", f"{said} has no finite value", span) from None
     if isinstance(result, bool):
         return int(result)
     if isinstance(result, int):
@@ -256,6 +261,13 @@ def fold(e: Elaborator, function: Primitive, inputs: list[Any], span: Span) -> i
         if result == math.floor(result) and abs(result) < 1 << 53 and not is_decimal(inputs)
         else float(result)
     )
+
+
+def plain_number(value: float) -> str:
+    """A number as a message shows it, "" for an infinite one."""
+    if not math.isfinite(value):
+        return ""
+    return format_number(int(value) if value == math.floor(value) and abs(value) < 1 << 53 else value)
 
 
 def is_decimal(inputs: list[Any]) -> bool:
@@ -280,6 +292,7 @@ def param_type(e: Elaborator, per: tuple[str, ...], span: Span) -> TensorType:
                 "F301",
                 f"param has one value per {axis}, but the function's input is {lead}",
                 span,
+                found=str(lead),
                 expected=tuple(a for a in ("head", "channel") if lead.has(a)),
             )
     axes = tuple(a for a in ("head", "channel") if a in per)
@@ -294,7 +307,7 @@ def mismatch_problem(
         for arg, i in zip([a for a in function.args if a.is_tensor], inputs, strict=False)
         if isinstance(i, Node)
     ]
-    verb = "" if m.message.startswith(("channels ", "the ")) or m.message[0].isdigit() else f"{function.name} "
+    verb = f"{function.name} " if m.message.split()[0] in ("takes", "turns", "joins", "looks", "compares") else ""
     code = {"shape": "F301", "divide": "F302"}[m.code]
     at = spans.get(m.argument, span)
     return e.problem(
@@ -303,6 +316,7 @@ def mismatch_problem(
         at,
         labels=labels,
         expected=tuple(str(e) for e in m.expected),
+        found=m.found,
         help=m.help,
         blame=m.argument,
     )

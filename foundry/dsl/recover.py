@@ -7,6 +7,7 @@ already known to be wrong is not reported.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
@@ -22,6 +23,12 @@ from foundry.dsl.lexer import END, Group, Source, Word
 from foundry.dsl.syntax import Span
 
 HEADER = "@foundry(1);"
+# How other languages show.
+_KINDS = {
+    "JSON": re.compile(r"\A\s*[{\[]\s*(?:[\"{\[]|[}\]])"),
+    "Python": re.compile(r"^(?:import |from \w+ import |class \w+.*:|def \w+\(.*:)", re.MULTILINE),
+    "YAML": re.compile(r"\A(?:---\s|\s*\w+:[ \t]*(?:\n|[\w\"']))"),
+}
 _HEADER = ("FOUNDRY", "LPAR", "NUMBER", "RPAR", "SEMICOLON")
 
 
@@ -89,16 +96,22 @@ def missing_header(source: Source, first: Word | None = None) -> Diagnostic:
     """The error for a text that begins in another way."""
     message = f"the genome does not begin with `{HEADER}`"
     span = first.span if first else Span(file=source.file)
-    found = describe(first) if first else ""
+    found = describe(first) if first else _kind(source.text)
+    help = "a genome begins with the version of the language that it is written in"
     if first is None:
         message = f"the text does not look like a genome: it does not begin with `{HEADER}`"
-    help = "a genome begins with the version of the language that it is written in"
+        help = f"this looks like {found}; {help}" if found else help
     edit = Edit(0, 0, HEADER + "\n\n")
     if first and first.text == "foundry":
         edit = Edit(first.start, first.end, "@foundry")
     fix = Fix(f"begin with `{HEADER}`", (edit,), "safe")
     fixes = (fix,) if first else ()
     return Diagnostic("F101", message, span, expected=(f"`{HEADER}`",), found=found, help=help, fixes=fixes)
+
+
+def _kind(text: str) -> str:
+    """What a text that is no genome seems to be, "" where nothing tells."""
+    return next((kind for kind, sign in _KINDS.items() if sign.search(text)), "")
 
 
 def _statements(words: list[Word], start: int, pairs: Pairs, source: Source) -> Iterator[Statement]:

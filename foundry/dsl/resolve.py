@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix
-from foundry.dsl.registry import CALLABLE, CONSTANTS, SPECIAL
+from foundry.dsl.registry import CALLABLE, CONSTANTS, SLOTS, SPECIAL
 from foundry.dsl.suggest import closest
-from foundry.dsl.syntax import Block, Definition, Expr, Function, Genome, Name, Parameter, children
+from foundry.dsl.synonyms import functions_here
+from foundry.dsl.syntax import Argument, Block, Definition, Expr, Function, Genome, Name, Parameter, children, walk
 
 BUILT_IN = frozenset(CALLABLE) | frozenset(CONSTANTS) | SPECIAL
 ROOTS = ("model", "recipe")
+SLOT_NAMES = frozenset(name for slot in SLOTS.values() for name in slot)
 
 
 def free_names(expr: Expr, bound: frozenset[str]) -> Iterator[tuple[Name, frozenset[str]]]:
@@ -64,11 +66,15 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
                     help="choose another name",
                 )
             )
+        unbound = list(_unbound(definition, known))
+        found += unbound
         for name, local in definition_names(definition):
             if name.id in own:
                 uses[definition.name].add(name.id)
+            if any(d.span.start <= name.span.start < d.span.end and name.id in SLOT_NAMES for d in unbound):
+                continue
             if name.id not in known:
-                close = closest(name.id, sorted(known | local))
+                close = functions_here(name.id) or closest(name.id, sorted(known | local))
                 fixes = tuple(
                     Fix(f"replace {name.id} by {c}", (Edit(name.span.start, name.span.end, c),)) for c in close[:1]
                 )
@@ -83,7 +89,7 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
                         fixes=fixes,
                     )
                 )
-    found.extend(_recursion(genome, uses))
+    found.extend(_recursion(genome, prelude, uses))
     if "model" not in own:
         found.append(
             Diagnostic(
@@ -98,7 +104,34 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
     return found
 
 
-def _recursion(genome: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic]:
+def _unbound(definition: Definition, known: Set[str]) -> Iterator[Diagnostic]:
+    """Expressions of what only the function of a slot binds, which are not written as functions."""
+    places: list[tuple[str, Expr, int, str]] = []
+    if definition.parameters is None:
+        places.append((definition.name, definition.value, definition.span.start + len(definition.name), "({})"))
+    for _, node in walk(definition):
+        if isinstance(node, Argument) and node.name in SLOTS:
+            places.append((node.name, node.value, node.value.span.start, "fn({}) => "))
+    for title, value, at, written in reversed(places):
+        names = {name.id for name, _ in free_names(value, frozenset()) if name.id not in known}
+        legal = SLOTS.get(title) or next((slot for slot in SLOTS.values() if names <= set(slot)), ())
+        if names and names <= set(legal) and not isinstance(value, Function):
+            parameters = ", ".join(name for name in legal if name in names)
+            text = written.format(parameters)
+            example = f"{title}{text} = …" if "=>" not in text else f"{title} = {text}…"
+            yield Diagnostic(
+                "F308",
+                f"{title} is an expression of {' and '.join(parameters.split(', '))} instead of a function",
+                value.span,
+                found="an expression",
+                expected=("a function",),
+                help=f"write {example}",
+                fixes=(Fix(f"write {example}", (Edit(at, at, text),)),),
+            )
+            return
+
+
+def _recursion(genome: Genome, prelude: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic]:
     """One error for each circle of definitions, at the first of them."""
     done: set[str] = set()
     for definition in genome.definitions:
@@ -114,13 +147,25 @@ def _recursion(genome: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic
         if definition.name in reached:
             way = reached[definition.name]
             done.update(way)
+            again = prelude.definition(definition.name) is not None
             yield Diagnostic(
                 "F204",
                 f"{definition.name} is defined by itself: {' → '.join(way)}",
                 definition.span,
                 found=definition.name,
-                help="a function of the prelude keeps its name only until you define your own: choose another",
+                help="a function of the prelude keeps its name only until you define your own: choose another"
+                if again
+                else "no function applies itself; n * f is n copies of f, one after another",
+                fixes=(_by_another_name(definition, genome),) if again else (),
             )
+
+
+def _by_another_name(definition: Definition, genome: Genome) -> Fix:
+    """A definition renamed, so that its own body means the function of the prelude."""
+    name, new = definition.name, f"own_{definition.name}"
+    uses = (use for other in genome.definitions if other is not definition for use, _ in definition_names(other))
+    starts = [definition.span.start, *(use.span.start for use in uses if use.id == name)]
+    return Fix(f"call it {new}", tuple(Edit(start, start + len(name), new) for start in starts))
 
 
 def _unused(genome: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic]:

@@ -19,14 +19,23 @@ Attrs = dict[str, Any]
 class Mismatch(Exception):
     """Inputs that a primitive does not take.
 
-    message: what is wrong, in lower case. argument: the name of the argument at fault.
-    expected: the legal values, where they are few. help: what to do.
+    message: what is wrong, in lower case; one that begins with "takes" goes behind the primitive's name.
+    argument: the name of the argument at fault. expected: the legal values, where they are few, and found: the one that
+    there is. help: what to do.
     """
 
-    def __init__(self, message: str, argument: str = "", expected: tuple = (), help: str = "", code: str = "shape"):
+    def __init__(
+        self,
+        message: str,
+        argument: str = "",
+        expected: tuple = (),
+        help: str = "",
+        code: str = "shape",
+        found: object = "",
+    ):
         super().__init__(message)
         self.message, self.argument, self.expected, self.help = message, argument, expected, help
-        self.code = code
+        self.code, self.found = code, str(found)
 
 
 def pointwise(types: Types, attrs: Attrs) -> TensorType:
@@ -60,7 +69,7 @@ def elementwise_flops(cost: int) -> Callable[[Types, Attrs, TensorType, int], fl
 def reduce(types: Types, attrs: Attrs) -> TensorType:
     (x,) = types
     if not x.has("channel"):
-        raise Mismatch(f"reduces over the channel, but its input is {x}", "x")
+        raise Mismatch(f"takes values with channels, but its input is {x}", "x", found=x)
     return TensorType(x.axes, x.heads, 1, FLOAT)
 
 
@@ -78,7 +87,8 @@ def needs(argument: str, t: Any, kind: str) -> None:
         if isinstance(t, TensorType) and t.is_seq and kind == "heads":
             remedy = "cut the channels into heads with split_heads first"
         found = t if isinstance(t, TensorType) else "a number"
-        raise Mismatch(f"takes {example}, but {argument} is {found}", argument, help=remedy)
+        expected = {"seq": ("seq[d]",), "heads": ("heads[h, d]",), "value": ()}[kind]
+        raise Mismatch(f"takes {example}, but {argument} is {found}", argument, expected, remedy, found=found)
 
 
 def shown(t: Any) -> str:
@@ -87,7 +97,7 @@ def shown(t: Any) -> str:
 
 def sequence_or_heads(argument: str, t: Any) -> None:
     if not (isinstance(t, TensorType) and (t.is_seq or t.is_heads)):
-        raise Mismatch(f"takes seq[d] or heads[h, d], but {argument} is {t}", argument)
+        raise Mismatch(f"takes seq[d] or heads[h, d], but {argument} is {t}", argument, found=t)
 
 
 def divisors(n: int) -> tuple[int, ...]:
@@ -98,7 +108,7 @@ def divisors(n: int) -> tuple[int, ...]:
 def embed(types: Types, attrs: Attrs) -> TensorType:
     (t,) = types
     if not (isinstance(t, TensorType) and t.dtype == INTEGER and t.axes in (("batch", "token"), ("token",))):
-        raise Mismatch(f"looks up tokens or positions, but its input is {t}", "tokens")
+        raise Mismatch(f"looks up tokens or positions, but its input is {t}", "tokens", ("tokens",), found=t)
     return TensorType(t.axes + ("channel",), width=attrs["width"])
 
 
@@ -133,7 +143,11 @@ def split_heads(types: Types, attrs: Attrs) -> TensorType:
     width, count = types[0].width, attrs["heads"]
     if width % count:
         raise Mismatch(
-            f"{count} heads do not divide the {width} channels of x", "heads", divisors(width), code="divide"
+            f"{count} heads do not divide the {width} channels of x",
+            "heads",
+            divisors(width),
+            code="divide",
+            found=count,
         )
     return replace(heads(count, width // count), dtype=types[0].dtype)
 
@@ -164,9 +178,11 @@ def slice_channels(types: Types, attrs: Attrs) -> TensorType:
     with_channels("x", x)
     start, stop = attrs["start"], attrs["stop"]
     if not 0 <= start < stop <= x.width:
+        wrong, low, high = ("stop", start + 1, x.width) if start < x.width else ("start", 0, x.width - 1)
         raise Mismatch(
             f"channels {start} to {stop} do not lie within the {x.width} of x",
-            "stop",
+            wrong,
+            (f"from {low} to {high}",),
             help=f"0 <= start < stop <= {x.width}",
         )
     return replace(x, width=stop - start)
@@ -179,6 +195,7 @@ def top(types: Types, attrs: Attrs) -> TensorType:
         raise Mismatch(
             f"the {attrs['count']} largest of {x.width} channels",
             "count",
+            (f"from 1 to {x.width}",),
             help=f"count is at most {x.width}",
         )
     return replace(x, dtype=BOOLEAN)
@@ -251,12 +268,16 @@ def heads_alike(q: TensorType, k: TensorType, v: TensorType) -> None:
     for name, t in (("q", q), ("k", k), ("v", v)):
         needs(name, t, "heads")
     if q.width != k.width:
-        raise Mismatch(f"a head of q has {q.width} channels and a head of k {k.width}", "k")
+        raise Mismatch(f"a head of q has {q.width} channels and a head of k {k.width}", "k", (q.width,), found=k.width)
     if k.heads != v.heads:
-        raise Mismatch(f"k has {k.heads} heads and v has {v.heads}", "v")
+        raise Mismatch(f"k has {k.heads} heads and v has {v.heads}", "v", (k.heads,), found=v.heads)
     if q.heads % k.heads:
         raise Mismatch(
-            f"{k.heads} key heads do not divide the {q.heads} query heads", "kv_heads", divisors(q.heads), code="divide"
+            f"{k.heads} key heads do not divide the {q.heads} query heads",
+            "kv_heads",
+            divisors(q.heads),
+            code="divide",
+            found=k.heads,
         )
 
 

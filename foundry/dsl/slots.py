@@ -31,6 +31,18 @@ def fill(e: Elaborator, function: Any, kind: str, slots: dict[str, Node], span: 
         legal = (inner.args[0].name,)
     else:
         raise e.problem("F308", f"{describe(function)} of this form does not fit as {kind}", span, blame=kind)
+    bound = sorted(given & set(slots) & by_position(first), key=list(slots).index)
+    if bound:
+        rest_ = [name for name, needed in open_ if name not in slots and not needed]
+        raise e.problem(
+            "F308",
+            f"{e.title(first) or 'this function'} is given {bound[0]}, which a {kind} function binds",
+            span,
+            found=bound[0],
+            expected=tuple(rest_),
+            help=f"give what is not bound by name: {rest_[0]} = …" if rest_ else "",
+            blame=kind,
+        )
     required = [name for name, needed in open_ if needed]
     named = {name: slots[name] for name, needed in open_ if name in slots}
     odd = [name for name in required if name not in slots]
@@ -50,6 +62,14 @@ def fill(e: Elaborator, function: Any, kind: str, slots: dict[str, Node], span: 
     for part in rest:
         value = e.apply(part, [value], span, e.title(part))
     return value
+
+
+def by_position(function: Any) -> set[str]:
+    """The arguments that a function was given by position."""
+    if not isinstance(function, Partial):
+        return set()
+    places = [span for name, span in function.spans.items() if isinstance(name, int)]
+    return {name for name, span in function.spans.items() if isinstance(name, str) and span in places}
 
 
 def slot_unit(
@@ -92,8 +112,12 @@ def score(e: Elaborator, function: Any, count: int, span: Span) -> Unit | None:
     unit = slot_unit(e, function, "score", types, span, scores(count))
     t = unit.result.type
     if t.has("channel") or t.dtype == BOOLEAN:
+        given = "yes or no" if t.dtype == BOOLEAN else str(t)
         raise e.problem(
-            "F308", f"a score function gives {t} instead of one number per pair of positions", span, blame="score"
+            "F308",
+            f"a score function gives one number per pair of positions, but this gives {given}",
+            span,
+            blame="score",
         )
     return None if unit.result.op == "input" and unit.result.attrs["name"] == "s" else unit
 

@@ -34,6 +34,12 @@ def resource_folder(kind: str) -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / kind
 
 
+def shipped_genomes() -> dict[str, Path]:
+    """The genomes that ship with foundry, by their names below the folder: `llama`, `families/llama2_7b`."""
+    folder = resource_folder("genomes")
+    return {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.genome"))}
+
+
 def read_genome(path: str) -> str:
     """The text of a genome file, or of standard input where `path` is `-`.
 

@@ -1,4 +1,4 @@
-"""A grammar of small formulas that stay finite: activations, norms, scores, masks, schedules, losses.
+"""A grammar of small formulas that stay finite: activations, norms, scores, masks, schedules, curricula, losses.
 
 Its nonterminals are ranges. Every rule says what it takes and what it gives: `bounded` lies in
 [-1, 1], `unit` in [0, 1], `positive` is at least 0, and a `value` grows no faster than a power of its
@@ -30,8 +30,9 @@ RANGES: dict[str, tuple[str, str]] = {
     "rsqrt": ("above one", "unit"),
     "exp": ("negative", "unit"),
 }
-# floor has no gradient, and remainder and where are no functions of one value: masks and schedules use them.
-UNRANGED = frozenset({"floor", "remainder", "where"})
+# floor has no gradient and stop takes it away, and remainder and where are no functions of one value: scores, masks,
+# schedules and straight-through steps use them where they know why.
+UNRANGED = frozenset({"floor", "stop", "remainder", "where"})
 
 NOTHING_LEARNED: tuple[str, ...] = ()
 
@@ -154,6 +155,8 @@ def random_activation(draw: Draw, depth: int = 2) -> Expr:
         (1, lambda: op(x, "+", op(f.scale(), "*", f.bounded(depth)))),
         (1, lambda: op(x, "*", f.positive(depth))),
         (1, lambda: f.bounded(depth)),
+        # one value forward and another's gradient: straight through, Bengio et al. 2013, arXiv:1308.3432
+        (0.2, lambda: op(x, "+", call("stop", op(f.positive(1), "-", x)))),
     ]
     body = weighted(draw, shapes)()
     if isinstance(body, Call) and body == call(body.function, "x"):
@@ -175,7 +178,8 @@ def random_norm(draw: Draw, depth: int = 1) -> Function:
         (1, op(1, "/", op(call("max", call("abs", x)), "+", 1e-3))),
         (0.5, call("rsqrt", op(1, "+", call("mean", op(x, "*", x))))),
     ]
-    scaled: Expr = op(x, "*", weighted(draw, statistics))
+    statistic = weighted(draw, statistics)
+    scaled: Expr = op(x, "*", call("stop", statistic) if draw.chance(0.05) else statistic)
     if draw.chance(0.15):
         bindings.append(("slope", call("param", 0.5)))
         scaled = call("tanh", op("slope", "*", x))
@@ -189,7 +193,7 @@ def random_norm(draw: Draw, depth: int = 1) -> Function:
 
 
 def random_score(draw: Draw, depth: int = 2) -> Function:
-    """`fn(s, h, i, j) => …` with only what it uses: a cap, a penalty on distance, a temperature, or a formula."""
+    """`fn(s, h, i, j) => …` with only what it uses: a cap, a bias by distance, a temperature, or a formula."""
     f = _formula(draw, "s", axes=("head",))
     distance = op("i", "-", "j")
     s: Expr = expr("s")
@@ -209,10 +213,24 @@ def random_score(draw: Draw, depth: int = 2) -> Function:
         (1, lambda: op(s, "*", op(1, "+", op(0.1, "*", call("log", op(1, "+", "i")))))),
         (1, lambda: op(s, "+", op(f.parameter("slope", 0.5), "*", f.bounded(depth - 1)))),
         (1, lambda: op(s, "+", op(f.parameter("self", 0), "*", call("exp", Unary("-", draw.choice(near[:3])))))),
+        (2, lambda: op(s, "+", distance_bias(draw))),
         (1, lambda: f.value(depth, 1)),
     ]
     body = weighted(draw, shapes)()
     return _with_used_parameters(("s", "h", "i", "j"), block(f.learned, body))
+
+
+def distance_bias(draw: Draw) -> Expr:
+    """A learned number for each distance i - j, or for each of some ranges that widen with it, per head or for all.
+
+    Relative positions: Raffel et al. 2019, arXiv:1910.10683.
+    """
+    distance: Expr = op("i", "-", "j")
+    size = draw.choice((32, 16, 64, 128))
+    if draw.chance(0.4):  # two, three or four to an octave
+        size = draw.choice((16, 24, 32))
+        distance = call("floor", op(draw.choice((3, 4, 5)), "*", call("log", op(1, "+", distance))))
+    return call("lookup", distance, size=size, per="head") if draw.chance(0.8) else call("lookup", distance, size=size)
 
 
 def _with_used_parameters(names: tuple[str, ...], body: Expr) -> Function:
@@ -267,19 +285,41 @@ def random_context(draw: Draw, depth: int = 1) -> Function:
     return fn(("t",), weighted(draw, shapes))
 
 
+def random_difficulty(draw: Draw, depth: int = 1) -> Function:
+    """`fn(t) => …`: the easiest share of the data in use, growing to all of it."""
+    first = draw.choice((0.3, 0.5, 0.2, 0.7))
+    turn = draw.choice((0.5, 0.3, 0.7))
+    shapes: list[tuple[float, Expr]] = [
+        (2, call("min", 1, op(first, "+", op(rounded((1 - first) / turn), "*", "t")))),
+        (1, call("where", op("t", "<", turn), first, 1)),
+        (1, call("min", 1, op(first, "+", call("sqrt", "t")))),
+    ]
+    return fn(("t",), weighted(draw, shapes))
+
+
 def random_loss(draw: Draw, depth: int = 1) -> Function:
-    """`fn(logits, y) => …`: cross entropy per token with extras that vanish where the model is good."""
+    """`fn(logits, y, teacher) => …` with only what it uses: cross entropy per token, and a small extra.
+
+    The divergence from a teacher is nothing where there is none: the model's own logits, held fixed, then teach it.
+    """
     loss: Expr = call("cross_entropy", "logits", "y")
     small = draw.choice((1e-4, 1e-3, 3e-5))
     extras: list[tuple[float, Expr]] = [
         (2, op(small, "*", op(call("logsumexp", "logits"), "**", 2))),
         (1, op(draw.choice((0.01, 0.03)), "*", op(call("logsumexp", "logits"), "-", call("mean", "logits")))),
         (0.7, op(small, "*", call("mean", op("logits", "*", "logits")))),
+        (0.3, op(draw.choice((0.5, 1.0, 0.2)), "*", _divergence("teacher", "logits"))),
     ]
     body = op(loss, "+", weighted(draw, extras))
     if draw.chance(0.15):
         body = op(loss, "*", op(0.5, "+", op(0.5, "*", call("tanh", loss))))
-    return fn(("logits", "y"), body)
+    return _with_used_parameters(("logits", "y", "teacher"), body)
+
+
+def _divergence(of: str, to: str) -> Expr:
+    """The Kullback-Leibler divergence of the shares of one set of logits from those of another, per token."""
+    surprise = op(op(of, "-", call("logsumexp", of)), "-", op(to, "-", call("logsumexp", to)))
+    return call("sum", op(call("softmax", of), "*", surprise))
 
 
 FORMULAS: dict[str, Callable[[Draw, int], Expr]] = {
@@ -289,5 +329,6 @@ FORMULAS: dict[str, Callable[[Draw, int], Expr]] = {
     "mask": random_mask,
     "schedule": random_schedule,
     "context": random_context,
+    "difficulty": random_difficulty,
     "loss": random_loss,
 }

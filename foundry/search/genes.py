@@ -28,6 +28,28 @@ GENES: dict[str, Gene] = {
     "kernel": Gene((2, 3, 4, 5, 7, 8, 12, 16)),
     "by": Gene((1, 2, 3, 4)),
     "size": Gene((4, 8, 12, 16, 24, 32, 48, 64, 96, 128)),
+    # experts: how many there are, and how many of them a token uses; a router that renormalises needs two to choose
+    "count": Gene((2, 3, 4, 6, 8)),
+    "active": Gene((2, 3, 4)),
+    "top.count": Gene((1, 2, 3, 4)),
+    "attend.top": Gene((2, 4, 8, 16, 32, 64)),
+    "sink": Gene((-2, -1, 0, 1, 2)),
+    # recurrent memories: a constant decay must stay below 1, or nothing is forgotten
+    "linear_attend.decay": Gene((0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)),
+    "delta_attend.decay": Gene((0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995)),
+    "state": Gene((2, 4, 8, 16)),
+    "rank": Gene((4, 8, 12, 16, 24, 32, 48)),
+    "rope_dim": Gene((2, 4, 8, 16)),
+    "value_dim": Gene((8, 16, 24, 32)),
+    # rotary positions
+    "rotary": Gene((2, 4, 6)),
+    "factor": Gene((1.5, 2, 4, 8, 16)),
+    "original": Gene((16, 32, 64, 128, 256, 1024, 4096)),
+    "low": Gene((0.5, 1, 2)),
+    "high": Gene((3, 4, 8, 16)),
+    "fast": Gene((4, 8, 16, 32)),
+    "slow": Gene((0.5, 1, 2)),
+    "start": Gene((0.1, 0.2, 0.35, 0.5, 1, 2, 4), free=True),
     "step": Gene((2, 3, 4, 6, 8)),
     "cap": Gene((5, 10, 15, 20, 30, 50, 100)),
     "warmup": Gene((0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)),
@@ -42,9 +64,11 @@ GENES: dict[str, Gene] = {
     "momentum": Gene((0.8, 0.85, 0.9, 0.95, 0.97, 0.98)),
     "batch": Gene((256, 512, 768, 1024, 1536, 2048, 4096)),
     "clip": Gene((0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)),
-    "bias": Gene((0, 1)),
-    "tied": Gene((0, 1)),
 }
+FLAGS = ("bias", "out_bias", "tied", "interleaved", "learn", "whole")
+GENES |= dict.fromkeys(FLAGS, Gene((0, 1)))
+# Sizes that follow from others: to change one alone is never right.
+LINKED = frozenset({("channel_index", "count"), ("slice", "start"), ("slice", "stop")})
 BETAS = (Gene((0.8, 0.85, 0.9, 0.95)), Gene((0.9, 0.95, 0.97, 0.98, 0.99, 0.999)))
 FACTORS = (0.5, 0.6, 0.75, 0.8, 1.25, 1.3, 1.5, 2.0)
 
@@ -57,6 +81,8 @@ _LIMITS: dict[tuple[str, str], Arg] = {
 
 def gene(callee: str, argument: str) -> Gene | None:
     """The gene of an argument, or None where its values follow from sizes or are unknown."""
+    if (callee, argument) in LINKED:
+        return None
     return GENES.get(f"{callee}.{argument}") or GENES.get(argument)
 
 

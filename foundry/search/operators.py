@@ -27,6 +27,7 @@ from foundry.search.variation.crossover import (
     cross_recipe,
     cross_subtree,
 )
+from foundry.search.variation.experts import balance, upcycle
 from foundry.search.variation.expressions import edit_formula, replace_expression, unwrap, wrap
 from foundry.search.variation.functions import (
     Inner,
@@ -41,12 +42,14 @@ from foundry.search.variation.functions import (
     unset_argument,
 )
 from foundry.search.variation.layers import edit_pattern, specialise
+from foundry.search.variation.memories import swap_decay
 from foundry.search.variation.naming import name_functions
 from foundry.search.variation.numbers import formula_constant, learning_rate, number
 from foundry.search.variation.recipe import (
     batch_or_clip,
     optimizer_setting,
     swap_context,
+    swap_difficulty,
     swap_loss,
     swap_optimizer,
     swap_schedule,
@@ -124,6 +127,8 @@ INNER: list[tuple[float, Inner]] = [
     (1, insert_binding),
     (0.7, delete_binding),
     (1, swap_mixer),
+    (0.5, balance),
+    (1, swap_decay),
 ]
 
 _MUTATIONS: tuple[tuple[str, float, Callable[[Subject, Draw], Genome | None]], ...] = (
@@ -134,6 +139,7 @@ _MUTATIONS: tuple[tuple[str, float, Callable[[Subject, Draw], Genome | None]], .
     ("optimizer setting", 1, optimizer_setting),
     ("schedule", 1.2, swap_schedule),
     ("context", 0.5, swap_context),
+    ("difficulty", 0.2, swap_difficulty),
     ("loss", 0.4, swap_loss),
     ("batch or clip", 1, batch_or_clip),
     ("set argument", 4, set_argument),
@@ -144,6 +150,9 @@ _MUTATIONS: tuple[tuple[str, float, Callable[[Subject, Draw], Genome | None]], .
     ("swap function", 1.2, swap_function),
     ("swap mixer", 1.2, swap_mixer),
     ("swap channel mixer", 0.8, swap_channels),
+    ("upcycle", 0.5, upcycle),
+    ("balance", 0.3, balance),
+    ("decay", 0.5, swap_decay),
     ("edit formula", 1, edit_formula),
     ("wrap", 2, wrap),
     ("unwrap", 0.6, unwrap),

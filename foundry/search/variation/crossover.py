@@ -10,10 +10,23 @@ from foundry.search.variation.expressions import values
 from foundry.search.variation.functions import functions, put_function, whole
 from foundry.search.variation.layers import Item, pipeline, pipelines
 from foundry.search.variation.recipe import with_recipe
-from foundry.search.variation.subject import Subject
+from foundry.search.variation.subject import Subject, uses_locals
 from foundry.search.variation.trees import free_names, fresh_name, put_definition, substitute, used_names
 
-ROLES = ("activation", "norm", "filter", "position", "score", "mask", "mixer", "channels", "schedule", "loss")
+ROLES = (
+    "activation",
+    "norm",
+    "filter",
+    "position",
+    "score",
+    "mask",
+    "mixer",
+    "channels",
+    "expert",
+    "shares",
+    "schedule",
+    "loss",
+)
 
 
 def cross_subtree(a: Subject, b: Subject, draw: Draw) -> Genome | None:
@@ -33,7 +46,7 @@ def cross_subtree(a: Subject, b: Subject, draw: Draw) -> Genome | None:
 
 def cross_function(a: Subject, b: Subject, draw: Draw) -> Genome | None:
     """Put a function of the second, with what it needs, in the place of one with the same purpose in the first."""
-    givers = [(site, kind) for site, kind in functions(b, ROLES) if not _uses_locals(b, site.node)]
+    givers = [(site, kind) for site, kind in functions(b, ROLES) if not uses_locals(b, site.node)]
     places = functions(a, ROLES)
     for place, kind in shuffled(draw, places)[:12]:
         fitting = [
@@ -49,14 +62,6 @@ def cross_function(a: Subject, b: Subject, draw: Draw) -> Genome | None:
     return None
 
 
-def _uses_locals(of: Subject, node: Expr) -> bool:
-    """Whether an expression uses names that only its surroundings bind."""
-    return any(name not in of.known for name in free_names(node) if name not in _LANGUAGE)
-
-
-_LANGUAGE = frozenset({"width", "head_count", "pi", "head", "channel", "share", "vocab_size"})
-
-
 def cross_block(a: Subject, b: Subject, draw: Draw) -> Genome | None:
     """Put a layer of the second, with what it needs, among the layers of the first."""
     ours, theirs = pipelines(a), pipelines(b)
@@ -65,7 +70,7 @@ def cross_block(a: Subject, b: Subject, draw: Draw) -> Genome | None:
     site, parts, layers = draw.choice(ours)
     _, other_parts, other_layers = draw.choice(theirs)
     function = other_parts[draw.choice(other_layers)][1]
-    if _uses_locals(b, function):
+    if uses_locals(b, function):
         return None
     genome, new = imported(a.genome, b.genome, function)
     here = draw.choice(layers)
@@ -90,7 +95,7 @@ def cross_pattern(a: Subject, b: Subject, draw: Draw) -> Genome | None:
     genome = a.genome
     new: list[Item] = []
     for count, function in stack:
-        if _uses_locals(b, function):
+        if uses_locals(b, function):
             return None
         genome, brought = imported(genome, b.genome, function)
         new.append((count, brought))

@@ -8,12 +8,13 @@ from foundry.dsl.syntax import Binary, Call, Expr, Genome, Name, Unary, put
 from foundry.dsl.types import FLOAT
 from foundry.search.draw import Draw, shuffled, weighted
 from foundry.search.formulas import Formula
-from foundry.search.generate import fits, random_expr, random_value
+from foundry.search.parts import small_part
+from foundry.search.values import fits, random_value
 from foundry.search.variation.subject import SEALED, Site, Subject
 from foundry.search.variation.trees import applied, call, fn, links, op, size, used_names
 
 FORMULA_ROLES = ("activation", "norm", "score", "schedule", "loss")
-RECIPE_ROLES = ("schedule", "context", "loss")  # formulas of the recipe, which stay what they are for
+RECIPE_ROLES = ("schedule", "context", "difficulty", "loss")  # formulas of the recipe, which stay what they are for
 
 
 def values(of: Subject) -> list[Site]:
@@ -92,10 +93,11 @@ def wrapped(draw: Draw, site: Site) -> Expr:
     """The value at a site of sequences or heads, through one more function of the same type."""
     x = site.node
     options: list[tuple[float, Callable[[], Expr]]] = [
-        (3, lambda: applied(random_expr(draw, "norm", depth=1), x)),
-        (3, lambda: applied(random_expr(draw, "filter", depth=1), x)),
+        (3, lambda: applied(small_part(draw, "norm"), x)),
+        # an expert sees one token at a time
+        (0 if site.frame.role == "expert" else 3, lambda: applied(small_part(draw, "filter"), x)),
         (1, lambda: op(draw.choice((0.5, 2, 0.7, 1.4)), "*", x)),
-        (1, lambda: applied(random_expr(draw, "activation", depth=1), x)),
+        (1, lambda: applied(small_part(draw, "activation"), x)),
     ]
     gain = call("param", draw.choice((1, 0.5, 0)), per="channel")
     factor = gain if draw.chance(0.7) else call("sigmoid", gain)
@@ -164,7 +166,7 @@ def edit_formula(of: Subject, draw: Draw) -> Genome | None:
 
 def _is_positional(site: Site) -> bool:
     """Whether it is progress, a position or what a loss compares, which stay as they are."""
-    return isinstance(site.node, Name) and site.node.id in ("t", "logits", "y", "h", "i", "j")
+    return isinstance(site.node, Name) and site.node.id in ("t", "logits", "y", "teacher", "h", "i", "j")
 
 
 _SIMILAR: dict[str, tuple[str, ...]] = {

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from foundry.dsl.check import check, prelude
+from foundry.dsl.check import check
 from foundry.dsl.format import format_genome
+from foundry.dsl.inline import Copies
+from foundry.dsl.registry import SLOTS
 from foundry.dsl.syntax import Argument, Binary, Block, Call, Definition, Expr, Function, Genome, Name, Number, at, put
 from foundry.search.draw import Draw, weighted
-from foundry.search.generate import argument, random_attention, random_expr
+from foundry.search.formulas import distance_bias
+from foundry.search.generate import argument, random_expr
+from foundry.search.mixers import random_attention
 from foundry.search.variation.naming import STEMS
-from foundry.search.variation.subject import SEALED, Site, Subject, parent
+from foundry.search.variation.subject import NEEDY, SEALED, Site, Subject, parent
 from foundry.search.variation.trees import (
     applied,
+    block,
     chain,
     expr,
+    fn,
     fresh_name,
+    op,
     put_definition,
     used_names,
     with_argument,
@@ -42,6 +49,8 @@ def functions(of: Subject, roles: tuple[str, ...]) -> list[tuple[Site, str]]:
             continue
         if site.guarded or site.frame.role in SEALED:
             continue
+        if isinstance(site.node, Name) and site.node.id in NEEDY:
+            continue  # it is there for the range of its result
         _, above = parent(of, site.path)
         if isinstance(above, Call) and site.is_called and site.applied is None:
             continue  # the `rope` of `rope(theta = 1e4)`: the whole call is the site
@@ -52,8 +61,8 @@ def functions(of: Subject, roles: tuple[str, ...]) -> list[tuple[Site, str]]:
 
 
 def swap_function(of: Subject, draw: Draw) -> Genome | None:
-    """Swap an activation, a norm, a filter, a position function, a score or a mask for another."""
-    return _swap(of, draw, ("activation", "norm", "filter", "position", "score", "mask"))
+    """Swap an activation, a norm, a filter, a position function, a score, a mask or a router's shares for another."""
+    return _swap(of, draw, ("activation", "norm", "filter", "position", "score", "mask", "shares"))
 
 
 def swap_activation(of: Subject, draw: Draw) -> Genome | None:
@@ -80,7 +89,7 @@ def _swap(of: Subject, draw: Draw, roles: tuple[str, ...]) -> Genome | None:
             alike = [s for s, other in found if (s.node, other, s.argument) == (site.node, kind, site.argument)]
             places = [s for s in alike if s.path[:2] == site.path[:2]]
         if isinstance(new, Function) and (len(places) > 1 or site.is_called):
-            return _named(of, places, kind, new)
+            return put_named(of, places, kind, new)
         genome = of.genome
         for place in places:
             genome = put_function(genome, place, new)
@@ -125,7 +134,7 @@ def whole(of: Subject, site: Site) -> Expr:
     return Call(site.node, named) if named else site.node
 
 
-def _named(of: Subject, places: list[Site], kind: str, new: Function) -> Genome:
+def put_named(of: Subject, places: list[Site], kind: str, new: Function) -> Genome:
     """The genome with a new function defined above its first use, and used at the places."""
     name = fresh_name(STEMS.get(kind, kind), used_names(of.genome) | set(of.known))
     genome = of.genome
@@ -151,7 +160,18 @@ def _calls(of: Subject) -> list[tuple[Site, Callee]]:
     ]
 
 
-_EAGERNESS = {"short": 4.0, "norm": 3.0, "act": 3.0, "score": 2.0, "pos": 2.0, "mask": 1.0, "kv_heads": 1.0}
+_EAGERNESS = {
+    "short": 4.0,
+    "norm": 3.0,
+    "act": 3.0,
+    "score": 2.0,
+    "pos": 2.0,
+    "mask": 1.0,
+    "kv_heads": 1.0,
+    "sink": 1.0,
+    "top": 1.0,
+    "learn": 0.05,  # every learned value has it, and few are better fixed
+}
 
 
 def set_argument(of: Subject, draw: Draw) -> Genome | None:
@@ -199,53 +219,73 @@ _EXTENSIBLE = ("norm", "filter", "position", "mixer")
 
 
 def extend_argument(of: Subject, draw: Draw) -> Genome | None:
-    """Compose a function given to a call with one more: a norm or a short filter before a position function."""
+    """Compose a function given to a call with one more: a norm or a filter before a position, a bias before a score."""
     sites = [
         site
         for site in of.sites
         if site.is_function
-        and site.maps is not None
-        and SLOT_ROLES.get(site.argument) in _EXTENSIBLE
+        and (site.argument == "score" or (site.maps is not None and SLOT_ROLES.get(site.argument) in _EXTENSIBLE))
         and isinstance(parent(of, site.path)[1], Argument)
     ]
     if not sites:
         return None
     site = draw.choice(sites)
+    if site.argument == "score":
+        biased = _biased(of, draw, site.node)
+        return None if biased is None else put(of.genome, site.path, biased)
     more = random_expr(draw, draw.choice(("norm", "filter")), depth=1)
     parts = (site.node, more) if draw.chance(0.3) else (more, site.node)
     return put(of.genome, site.path, chain(*parts))
+
+
+def _biased(of: Subject, draw: Draw, score: Expr) -> Function | None:
+    """A score function of the logits with a bias by distance."""
+    logit = op("s", "+", distance_bias(draw))
+    if isinstance(score, Function):
+        names = {p.name for p in score.parameters} | {"s", "i", "j"}
+        return fn(tuple(name for name in SLOTS["score"] if name in names), block([("s", logit)], score.body))
+    head = score.function if isinstance(score, Call) else score
+    if not (isinstance(head, Name) and head.id in of.known):
+        return None
+    leading = of.known[head.id].leading
+    if not leading or not set(leading) <= set(SLOTS["score"]):  # `identity` has an argument of another name
+        return fn(("s", "i", "j"), applied(score, logit)) if len(leading) == 1 else None
+    values = tuple(Argument(name, logit if name == "s" else Name(name)) for name in leading)
+    more = score.arguments if isinstance(score, Call) else ()
+    names = {*leading, "s", "i", "j"}
+    return fn(tuple(name for name in SLOTS["score"] if name in names), Call(head, values + more))
 
 
 # Mixers -------------------------------------------------------------------------------------------------------------
 
 
 def swap_mixer(of: Subject, draw: Draw) -> Genome | None:
-    """Swap a sequence mixer for another: attention, a gated convolution, a recurrence, or one written in place."""
+    """Swap a sequence mixer for another: attention, a memory, a gated convolution, a recurrence, or one in place."""
     return _swap_call(of, draw, "mixer")
 
 
 def swap_channels(of: Subject, draw: Draw) -> Genome | None:
-    """Swap a channel mixer for another, with or without a gate."""
-    return _swap_call(of, draw, "channels")
+    """Swap a channel mixer for another, with or without a gate, dense or a mixture; or what the experts of one are."""
+    return _swap_call(of, draw, "channels", "expert")
 
 
-def _swap_call(of: Subject, draw: Draw, kind: str) -> Genome | None:
-    sites = [site for site, found in functions(of, (kind,)) if site.maps is not None and _is_part(of, site)]
+def _swap_call(of: Subject, draw: Draw, *kinds: str) -> Genome | None:
+    sites = [(site, found) for site, found in functions(of, kinds) if site.maps is not None and is_part(of, site)]
     if not sites:
         return None
-    site = draw.choice(sites)
+    site, kind = draw.choice(sites)
     assert site.maps is not None
     width = site.maps.width
     new = random_expr(draw, kind, depth=1, width=width)
     if kind == "mixer" and isinstance(new, Call) and draw.chance(0.3):
         new = random_attention(draw, width)
     if isinstance(new, Function):
-        return _named(of, [site], kind, new)
+        return put_named(of, [site], kind, new)
     return put_function(of.genome, site, new)
 
 
-def _is_part(of: Subject, site: Site) -> bool:
-    """Whether a function is a part of a layer, rather than a layer of the genome's own with its residual sum."""
+def is_part(of: Subject, site: Site) -> bool:
+    """Whether a function is a part of a layer, rather than a layer of the genome's own, which adds to a name."""
     head = site.node.function if isinstance(site.node, Call) else site.node
     if not isinstance(head, Name):
         return True
@@ -255,7 +295,16 @@ def _is_part(of: Subject, site: Site) -> bool:
     value = definition.value
     while isinstance(value, Block):
         value = value.result
-    return not (isinstance(value, Binary) and value.operator in ("+", ">>"))
+    if not (isinstance(value, Binary) and value.operator in ("+", ">>")):
+        return True
+    return value.operator == "+" and not any(isinstance(term, Name) for term in _terms(value))
+
+
+def _terms(value: Expr) -> list[Expr]:
+    """The terms of a sum."""
+    if isinstance(value, Binary) and value.operator == "+":
+        return _terms(value.left) + _terms(value.right)
+    return [value]
 
 
 # Writing out --------------------------------------------------------------------------------------------------------
@@ -276,12 +325,12 @@ def expand(of: Subject, draw: Draw, inner: list[tuple[float, Inner]]) -> Genome 
         return None
     site = draw.choice(sites)
     assert isinstance(site.node, Name)
-    definition = prelude().definition(site.node.id)
-    assert definition is not None
-    name = fresh_name(f"{definition.name}_b", used_names(of.genome) | set(of.known))
+    copies = Copies(of.genome)
+    name = copies.copy(site.node.id, fresh_name(f"{site.node.id}_b", used_names(of.genome) | set(of.known)))
     genome = put(of.genome, site.path, Name(name))
-    copy = replace(definition, name=name, comments=())
-    genome = put_definition(genome, copy, before=of.genome.definitions[int(site.path[1])].name)
+    for copy in copies.definitions():
+        copy = replace(copy, comments=())
+        genome = put_definition(genome, copy, before=of.genome.definitions[int(site.path[1])].name)
     return changed_inside(genome, name, draw, inner)
 
 

@@ -8,7 +8,17 @@ from foundry.dsl.syntax import Binding, Call, Definition, Expr, Function, Genome
 from foundry.search.variation.trees import free_names, fresh_name, transform, used_names
 from foundry.search.variation.vocabulary import function_role, vocabulary
 
-STEMS = {"activation": "act", "norm": "norm", "filter": "short", "mixer": "mix", "channels": "channel_mix"}
+STEMS = {
+    "activation": "act",
+    "norm": "norm",
+    "filter": "short",
+    "mixer": "mix",
+    "channels": "channel_mix",
+    "expert": "expert",
+    "router": "router",
+    "gain": "learned",
+    "per head": "of_head",
+}
 
 
 def name_functions(genome: Genome) -> Genome:

@@ -59,6 +59,8 @@ def changed(of: Subject, draw: Draw, site: Site) -> Genome | None:
     assert isinstance(node, Number)
     _, above = parent(of, site.path)
     if isinstance(above, ListOf):
+        if site.callee == "table":
+            return _apply(of, [(site, rounded(node.value * draw.choice(FACTORS)))])
         return _beta(of, draw, site) if site.argument == "betas" else None
     if not isinstance(above, (Argument, Parameter)):
         return _constant(of, draw, site)
@@ -159,8 +161,13 @@ def _hidden(of: Subject, draw: Draw, site: Site) -> list[Change] | None:
 
 
 def _out(of: Subject, draw: Draw, site: Site) -> list[Change] | None:
-    """The width of a linear map inside a written mixer: those of its siblings follow."""
+    """The width of a linear map inside a written mixer: those of its siblings follow. A few are a number of experts."""
     assert isinstance(site.node, Number)
+    experts = gene("experts", "count")
+    assert experts is not None
+    if site.node.value in experts.ladder:
+        count = step(draw, experts, site.node.value)
+        return None if count is None else [(site, count)]
     if site.node.value == of.width or site.node.value < 8:
         return None
     value = resized(draw, int(site.node.value))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from foundry.dsl.syntax import Call, Definition, Expr, Genome, Name, Number
 from foundry.search.draw import Draw, weighted
 from foundry.search.formulas import random_schedule
-from foundry.search.generate import random_expr, random_optimizer
 from foundry.search.genes import BETAS, gene, step
+from foundry.search.parts import small_part
+from foundry.search.recipes import random_optimizer
 from foundry.search.variation.subject import Subject
 from foundry.search.variation.trees import (
     Value,
@@ -100,18 +101,23 @@ def optimizer_setting(of: Subject, draw: Draw) -> Genome | None:
 
 def swap_schedule(of: Subject, draw: Draw) -> Genome | None:
     """Give the recipe another schedule: of the prelude, with other settings, or a fresh one."""
-    new = random_schedule(draw) if draw.chance(0.3) else random_expr(draw, "schedule")
+    new = random_schedule(draw) if draw.chance(0.3) else small_part(draw, "schedule")
     return with_recipe(of.genome, with_argument(recipe_call(of.genome), "schedule", new))
 
 
 def swap_context(of: Subject, draw: Draw) -> Genome | None:
     """Change how the training context grows, or drop the curriculum."""
-    return _set_or_drop(of, draw, "context", random_expr(draw, "context"))
+    return _set_or_drop(of, draw, "context", small_part(draw, "context"))
+
+
+def swap_difficulty(of: Subject, draw: Draw) -> Genome | None:
+    """Change how training goes on from the easiest data to all of it, or drop that."""
+    return _set_or_drop(of, draw, "difficulty", small_part(draw, "difficulty"))
 
 
 def swap_loss(of: Subject, draw: Draw) -> Genome | None:
     """Add an extra to the loss, change it, or drop it."""
-    return _set_or_drop(of, draw, "loss", random_expr(draw, "loss"))
+    return _set_or_drop(of, draw, "loss", small_part(draw, "loss"))
 
 
 def batch_or_clip(of: Subject, draw: Draw) -> Genome | None:

@@ -10,6 +10,7 @@ from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.check import Checked, check
 from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.program import Program
+from foundry.dsl.registry import CONSTANTS, PRIMITIVES, SPECIAL
 from foundry.dsl.syntax import (
     Argument,
     Binary,
@@ -34,7 +35,7 @@ from foundry.search.variation.trees import free_names
 from foundry.search.variation.vocabulary import SLOT_ROLES, Vocabulary, function_role, vocabulary
 
 # Functions that see neither sequences nor learned values from outside.
-SEALED = ("score", "mask", "schedule", "context", "loss")
+SEALED = ("score", "mask", "schedule", "context", "difficulty", "loss")
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,14 @@ def _parameter_type(
 
 # Functions whose result has a safe range whatever they are given, and those that need one.
 _SAFE = frozenset({"sigmoid", "tanh", "abs", "relu", "softplus"})
-_NEEDY = frozenset({"rsqrt", "sqrt", "log", "exp"})
+NEEDY = frozenset({"rsqrt", "sqrt", "log", "exp"})
+# Arguments that must keep their range: decays and what is written, keys of length 1, the terms of a penalty.
+_BOUND = {
+    "scan": ("a",),
+    "linear_attend": ("decay",),
+    "delta_attend": ("k", "beta", "decay"),
+    "penalty": ("a", "b"),
+}
 
 
 def _sites(
@@ -236,7 +244,7 @@ def _sites(
         name = node.function.id if isinstance(node.function, Name) else ""
         for index, parameter in enumerate(argument_names(of, node, path)):
             below = (*path, "arguments", index, "value")
-            inside = (guarded and name not in _SAFE) or name in _NEEDY or (name, parameter) == ("scan", "a")
+            inside = (guarded and name not in _SAFE) or name in NEEDY or parameter in _BOUND.get(name, ())
             yield from _sites(of, node.arguments[index].value, below, scope, frame, name, parameter, inside)
     else:
         for step, child in children(node):
@@ -256,16 +264,35 @@ def _is_needy_operand(node: Expr, step: Path) -> bool:
 
 
 def _guarded_names(block: Block) -> set[str]:
-    """Names of a block's bindings that are the decay of a recurrence, or stand in a denominator."""
+    """Names of a block's bindings that must keep their range: they stand in a denominator, a root or a decay."""
     out: set[str] = set()
     for _, node in walk(block):
-        if isinstance(node, Call) and node.function == Name("scan") and node.arguments:
-            out |= set(free_names(node.arguments[0]))
-        elif isinstance(node, Call) and isinstance(node.function, Name) and node.function.id in _NEEDY:
-            out |= set(free_names(node))
+        if isinstance(node, Call) and isinstance(node.function, Name):
+            name = node.function.id
+            if name in NEEDY:
+                out |= _exposed(node)
+            elif name in _BOUND:
+                places = [argument.name for argument in PRIMITIVES[name].args]
+                for index, argument in enumerate(node.arguments):
+                    if (argument.name or places[index]) in _BOUND[name]:
+                        out |= _exposed(argument.value)
         elif isinstance(node, Binary) and node.operator == "/":
-            out |= set(free_names(node.right))
+            out |= _exposed(node.right)
     return out
+
+
+def _exposed(node: Expr) -> set[str]:
+    """The names that decide whether an expression keeps its range: not those below a square or a safe function."""
+    if isinstance(node, Name):
+        return {node.id}
+    if isinstance(node, Call) and isinstance(node.function, Name) and node.function.id in _SAFE:
+        return set()
+    if isinstance(node, Binary) and (
+        (node.operator == "*" and node.left == node.right) or (node.operator == "**" and node.right == Number(2))
+    ):
+        return set()
+    parts = (child for _, child in children(node) if not isinstance(child, Parameter))
+    return {name for part in parts for name in _exposed(part.value if isinstance(part, Argument) else part)}  # type: ignore[arg-type]
 
 
 def argument_names(of: Subject, node: Call, path: Path) -> list[str]:
@@ -291,3 +318,11 @@ def parent(of: Subject, path: Path) -> tuple[Path, Tree]:
         if not isinstance(node, tuple):
             return path[:end], node
     return (), of.genome
+
+
+def uses_locals(of: Subject, node: Expr) -> bool:
+    """Whether an expression uses names that only its surroundings bind."""
+    return any(name not in of.known and name not in _LANGUAGE for name in free_names(node))
+
+
+_LANGUAGE = SPECIAL | set(CONSTANTS)

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from foundry.dsl.check import prelude
 from foundry.dsl.registry import CALLABLE, PRIMITIVES, REQUIRED, SLOTS
-from foundry.dsl.syntax import Call, Expr, Function, Genome, Name, Number
+from foundry.dsl.syntax import Call, Expr, Function, Genome, Name, Number, Tree, walk
 from foundry.search.variation.trees import free_names
 
 # What the function in a named slot is for. Score, mask, schedule, context, difficulty and loss are the language's own.
@@ -23,6 +23,7 @@ SLOT_ROLES = {slot: slot for slot in SLOTS} | {
     "pos": "position",
     "mix": "mixer",
     "expert": "expert",
+    "router": "router",
 }
 
 
@@ -47,19 +48,37 @@ class Callee:
 
 Vocabulary = Mapping[str, Callee]
 
-# What no function of one value in the place of another can be made of.
-STRUCTURE = frozenset(name for name, p in PRIMITIVES.items() if p.kind in ("structure", "loss")) | {"stop"}
+_STRUCTURE = {name for name, p in PRIMITIVES.items() if p.kind in ("structure", "loss")}
 
 
 def effects(tree: Expr | Function, known: Mapping[str, frozenset[str]]) -> frozenset[str]:
-    """The primitives that an expression comes down to, through the definitions in `known`."""
+    """The primitives that an expression comes down to, through the definitions in `known`, and `head` where it learns
+    something per head. max and min of one argument count as the reductions `largest` and `smallest`.
+    """
     out: set[str] = set()
     for name in free_names(tree):
-        if name in known:
+        if name in _REDUCTIONS:
+            out |= _reductions(tree)
+        elif name in known:
             out |= known[name]
-        elif name in CALLABLE:
+        elif name in CALLABLE or name == "head":
             out.add(name)
     return frozenset(out)
+
+
+_REDUCTIONS = {"max": "largest", "min": "smallest"}
+
+
+def _reductions(tree: Tree) -> set[str]:
+    """The reductions that calls of max and min with one argument are."""
+    return {
+        _REDUCTIONS[node.function.id]
+        for _, node in walk(tree)
+        if isinstance(node, Call)
+        and isinstance(node.function, Name)
+        and node.function.id in _REDUCTIONS
+        and len(node.arguments) == 1
+    }
 
 
 def role_of(leading: tuple[str, ...], found: frozenset[str]) -> str:
@@ -80,18 +99,21 @@ def role_of(leading: tuple[str, ...], found: frozenset[str]) -> str:
     ):
         if primitives & found:
             return role
+    if "top" in found and "experts" not in found:
+        return "router"
     if found & {"linear", "experts"}:
         return "mixer" if found & {"conv", "shift"} else "channels"
     for primitives, role in (
         ({"rotate", "position"}, "position"),
         ({"conv", "shift"}, "filter"),
-        (STRUCTURE, "structure"),
+        (_STRUCTURE, "structure"),
         ({"logsumexp"}, "shares"),
-        ({name for name, p in PRIMITIVES.items() if p.kind == "reduce"} | {"max", "min"}, "norm"),
+        ({"head"}, "per head"),
+        ({name for name, p in PRIMITIVES.items() if p.kind == "reduce"}, "norm"),
     ):
         if primitives & found:
             return role
-    return "activation"
+    return "gain" if found == {"param"} else "activation"
 
 
 def _primitive(name: str) -> Callee:
@@ -107,7 +129,7 @@ def _primitive(name: str) -> Callee:
         if a.default is not REQUIRED
     }
     role = {"pointwise": "operator", "reduce": "reduction"}.get(entry.kind, "structure")
-    if entry.kind == "pointwise" and len(tensors) == 1 and name not in STRUCTURE:
+    if entry.kind == "pointwise" and len(tensors) == 1 and name != "stop":
         role = "activation"
     if name in ("conv", "shift"):
         role = "filter"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO, cast
+from typing import Annotated
 
 import typer
 
 from foundry.cli.arguments import Genome, Genomes, Json, expand, load, load_source, read, resolve
 from foundry.cli.failures import ERRORS, Failure, Misuse
-
-if TYPE_CHECKING:
-    from foundry.dsl.diagnostics import Diagnostic
-    from foundry.dsl.repair import Mended
+from foundry.cli.files import refuse_missing, replace_file
+from foundry.cli.findings import examine
 
 CHECK_EXAMPLES = """\b
 Examples:
@@ -65,93 +62,26 @@ def check(
     Every mistake with its place in the text, and how to put it right.
     """
     names = expand(files)
+    alone = names == ["-"]
     if fix:
-        _refuse_missing(names)
-        if "-" in names and len(names) > 1:
-            raise Misuse("--fix prints standard input, so - stands alone")
-    findings = [_mended(name) if fix else _checked(name) for name in names]
+        refuse_missing(names)
+        if "-" in names and not alone:
+            raise Misuse("--fix prints standard input put right, so - stands alone")
+    findings = [examine(name, fix) for name in names]
     ok = all(finding.ok for finding in findings)
     if as_json:
-        report: dict[str, object] = {"ok": ok, "diagnostics": [d for finding in findings for d in finding.as_data()]}
+        report: dict[str, object] = {"ok": ok, "diagnostics": [d for f in findings for d in f.left_as_data()]}
         if fix:
             report["fixed"] = [data for finding in findings for data in finding.mended_as_data()]
-        if fix and names == ["-"]:
+        if fix and alone and findings[0].readable:
             report["text"] = findings[0].text
         print(json.dumps(report, indent=2))
         return 0 if ok else ERRORS
-    people = sys.stderr if fix and names == ["-"] else sys.stdout
     for finding in findings:
-        finding.write(people)
-    if people is sys.stderr:
+        finding.write(sys.stderr if fix and alone else sys.stdout)
+    if fix and alone and findings[0].readable:
         sys.stdout.write(findings[0].text)
     return 0 if ok else ERRORS
-
-
-@dataclass(frozen=True)
-class _Finding:
-    """What is said of one genome: what was mended in it, and what is (still) wrong."""
-
-    name: str
-    text: str
-    ok: bool
-    diagnostics: tuple[Diagnostic, ...]
-    mended: tuple[Mended, ...] = ()
-
-    def as_data(self) -> list[object]:
-        from foundry.dsl.render import to_json
-
-        return cast(list[object], to_json(self.diagnostics, self.text)["diagnostics"])
-
-    def mended_as_data(self) -> list[dict[str, object]]:
-        return [
-            {
-                "file": self.name,
-                "line": mended.diagnostic.span.line,
-                "column": mended.diagnostic.span.column,
-                "code": mended.diagnostic.code,
-                "message": mended.diagnostic.message,
-                "fix": mended.fix.message,
-            }
-            for mended in self.mended
-        ]
-
-    def write(self, file: TextIO) -> None:
-        from foundry.dsl.render import render
-
-        for data in self.mended_as_data():
-            place = f"{data['file']}:{data['line']}:{data['column']}"
-            print(f"{place}: fixed {data['code']}, {data['message']}: {data['fix']}", file=file)
-        if self.diagnostics:
-            print(render(self.diagnostics, self.text, color=file.isatty()).rstrip(), file=file)
-        if self.ok:
-            print(f"{self.name}: ok", file=file)
-
-
-def _checked(name: str) -> _Finding:
-    from foundry.dsl.check import check as check_text
-    from foundry.dsl.diagnostics import GenomeError
-
-    try:
-        source = read(name)
-    except GenomeError as error:
-        return _Finding(name, error.text, False, error.diagnostics)
-    checked = check_text(source.text, source.label)
-    return _Finding(name, source.text, checked.ok, checked.diagnostics)
-
-
-def _mended(name: str) -> _Finding:
-    """As `_checked`, after the verified fixes; a file that they change is written."""
-    from foundry.dsl.diagnostics import GenomeError
-    from foundry.dsl.repair import repair
-
-    try:
-        source = read(name)
-    except GenomeError as error:
-        return _Finding(name, error.text, False, error.diagnostics)
-    repaired = repair(source.text, source.label)
-    if repaired.mended and name != "-":
-        _replace(Path(name), repaired.text)
-    return _Finding(name, repaired.text, repaired.ok, repaired.left, repaired.mended)
 
 
 def fmt(
@@ -159,7 +89,7 @@ def fmt(
     check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a file would change.")] = False,
     inline: Annotated[
         bool,
-        typer.Option("--inline", help="Also copy in what each genome uses of the prelude, so that it stands alone."),
+        typer.Option("--inline", help="Also copy in what it uses of the prelude: it then stands alone."),
     ] = False,
 ) -> int:
     """Write genomes in the one format.
@@ -168,7 +98,7 @@ def fmt(
     """
     changed, failed = [], 0
     names = expand(files)
-    _refuse_missing(names)
+    refuse_missing(names)
     for name in names:
         try:
             text, formatted = _formatted(name, inline)
@@ -182,7 +112,7 @@ def fmt(
             changed.append(name)
             print(f"would format {name}" if check else f"formatted {name}")
             if not check:
-                _replace(Path(name), formatted)
+                replace_file(Path(name), formatted)
     if names != ["-"]:
         verb = "would change" if check else "changed"
         print(f"{len(changed)} of {len(names)} {verb}", file=sys.stderr)
@@ -203,25 +133,6 @@ def _formatted(name: str, inline: bool) -> tuple[str, str]:
     except GenomeError as error:
         raise Failure(render(error.diagnostics, error.text, color=sys.stderr.isatty()).rstrip()) from None
     return source.text, format_genome(self_contained(genome) if inline else genome)
-
-
-def _refuse_missing(names: list[str]) -> None:
-    """Raise where a file that is to be written does not exist: shipped names are for reading."""
-    for name in names:
-        if name != "-" and not Path(name).exists():
-            raise Misuse(f"no file {name}")
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file whole or not at all; its permissions stay, and a link stays a link."""
-    path = path.resolve()
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_text(text, encoding="utf-8", newline="")
-        partial.chmod(path.stat().st_mode)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def show(file: Genome, as_json: Json = False) -> int:

@@ -94,7 +94,6 @@ CODES: dict[str, Code] = {
     "F306": Code("range", "types", "a number outside its legal values"),
     "F307": Code("arithmetic", "types", "arithmetic that has no finite result"),
     "F308": Code("slot", "types", "a function that does not fit the place where it is used"),
-    "F309": Code("not-causal", "types", "a value that would let a position see later ones"),
     "F310": Code("recipe", "types", "a recipe that does not describe training"),
     "F401": Code("too-many-parameters", "limits", "more parameters than a genome may have"),
     "F402": Code("too-big", "limits", "the genome expands to more operations than allowed"),

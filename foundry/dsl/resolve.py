@@ -133,7 +133,7 @@ def _unbound(definition: Definition, known: Set[str]) -> Iterator[Diagnostic]:
 
 def _recursion(genome: Genome, prelude: Genome, uses: dict[str, set[str]]) -> Iterator[Diagnostic]:
     """One error for each circle of definitions, at the first of them."""
-    done: set[str] = set()
+    done = _sound(uses)
     for definition in genome.definitions:
         if definition.name in done:
             continue
@@ -158,6 +158,22 @@ def _recursion(genome: Genome, prelude: Genome, uses: dict[str, set[str]]) -> It
                 else "no function applies itself; n * f is n copies of f, one after another",
                 fixes=(_by_another_name(definition, genome),) if again else (),
             )
+
+
+def _sound(uses: dict[str, set[str]]) -> set[str]:
+    """The definitions that lead into no circle: those that use only such."""
+    users: dict[str, list[str]] = {name: [] for name in uses}
+    for name, used in uses.items():
+        for other in used:
+            users[other].append(name)
+    left = {name: len(used) for name, used in uses.items()}
+    ready = [name for name, count in left.items() if not count]
+    for name in ready:
+        for user in users[name]:
+            left[user] -= 1
+            if not left[user]:
+                ready.append(user)
+    return set(ready)
 
 
 def _by_another_name(definition: Definition, genome: Genome) -> Fix:

@@ -1,0 +1,89 @@
+"""What to call the parts of a program that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from foundry.compiler.difference.outline import Body, Step
+from foundry.compiler.difference.spelling import described, formula, narrowed
+from foundry.compiler.difference.view import View
+from foundry.compiler.difference.wiring import Keys, Value, is_part
+from foundry.dsl.format import format_expr
+from foundry.dsl.quote import named, quote, shown
+from foundry.dsl.syntax import Expr, Function
+from foundry.dsl.values import Closure
+
+ENOUGH = 3  # steps of one place that are named
+ALONE, TOGETHER = 90, 40  # characters for each of them
+NOTHING = "none"
+
+
+def setting(x: Step, y: Step, name: str, old: Any, new: Any, place: str) -> tuple[str, str, str, str]:
+    """Place, subject, before and after of an argument of a primitive."""
+    if x.op == "embed":
+        tokens = any(isinstance(i, Step) and i.type.is_tokens for i in x.inputs)
+        words = {"vocab": "vocabulary" if tokens else "positions"}
+        return place, words.get(name, name), f"{old:,}", f"{new:,}"
+    if x.op == "unembed" and name == "tied":
+        own = ("its own weights", "the embedding's weights")
+        return place, "output", own[bool(old)], own[bool(new)]
+    if x.op == "experts" and name in ("times", "active"):
+        return place, {"times": "experts", "active": "active experts"}[name], str(old), str(new)
+    subject = y.label or y.title
+    texts = shown(quote(old)), shown(quote(new))
+    return (place, f"{subject} {name}", *texts) if place else (subject, name, *texts)
+
+
+def slot_texts(old: str, before: Body | None, new: str, after: Body | None) -> tuple[str, str]:
+    """Two functions in slots, by what the genomes call them, or by what they compute where that is the same."""
+    if old != new or before is None or after is None:
+        return old, new
+    p, q = narrowed(*(formula(body.result, lambda s: s, lambda _: False) for body in (before, after)))
+    return shown(p), shown(q)
+
+
+def name_of(function: Any) -> str:
+    """What a genome calls a function in a slot."""
+    return NOTHING if function is None else named(function)
+
+
+def listed(steps: Sequence[Step]) -> str:
+    """Steps one after another, the first few of them."""
+    longest = ALONE if len(steps) == 1 else TOGETHER
+    texts = [described(step, longest) for step in steps[:ENOUGH]]
+    if len(steps) > ENOUGH:
+        texts.append(f"{len(steps) - ENOUGH} more")
+    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+
+
+def where(view: View, steps: Sequence[Step]) -> str:
+    """Where steps stand: before what reads them."""
+    reader = view.readers()[steps[-1]]
+    return f"before {reader.label or reader.title}" if reader is not None else ""
+
+
+def source(function: Closure | None) -> str:
+    """The text of a function."""
+    return shown(Function(function.parameters, function.body)) if function is not None else "other code"
+
+
+def formulas(a: View, b: View, found: Keys, x: Value, y: Value) -> tuple[str, str]:
+    """Two values as formulas, but by its name one that the other is made of; ("", "") where they look the same."""
+    common = {found[step] for step in a.order} & {found[step] for step in b.order}
+
+    def short(step: Step) -> bool:
+        return not step.is_term or (bool(step.label) and found[step] in common)
+
+    for by_name in (short, lambda _: False):
+        p: Expr = formula(x, a.resolve, by_name)
+        q: Expr = formula(y, b.resolve, by_name)
+        if format_expr(p) == format_expr(q):
+            continue
+        before, after = (shown(e) for e in narrowed(p, q))
+        if isinstance(x, Step) and is_part(b, found, x, y):
+            before = x.label or before
+        elif isinstance(y, Step) and is_part(a, found, y, x):
+            after = y.label or after
+        return before, after
+    return "", ""

@@ -1,0 +1,74 @@
+"""Reach: the generator and the operators write every primitive, and every function of the prelude.
+
+`pytest -s` prints how often each was written.
+"""
+
+import random
+from collections import Counter
+
+import pytest
+
+from foundry.dsl.check import prelude
+from foundry.dsl.format import format_expr, format_genome
+from foundry.dsl.parse import parse
+from foundry.dsl.registry import CALLABLE, OPTIMIZERS, SLOTS, TRAIN
+from foundry.dsl.syntax import Definition, Genome
+from foundry.search.draw import RandomDraw
+from foundry.search.generate import random_expr, random_genome
+from foundry.search.operators import OPERATORS, mutate
+from foundry.search.parts import ready, use
+from foundry.search.variation.trees import free_names
+from foundry.search.variation.vocabulary import callees, shipped
+
+GENOMES, PARTS, COPIES = 150, 250, 8
+ROLES = ("activation", "norm", "filter", "position", "shares", "expert", "mixer", "channels")
+
+# What neither writes, and why that is right.
+UNREACHED: dict[str, str] = {}
+
+
+def written(text):
+    """The names that a genome uses and does not bind itself, each as often as it stands there."""
+    return Counter(name for definition in parse(text).definitions for name in free_names(definition))
+
+
+@pytest.fixture(scope="module")
+def reached():
+    """How often each name was written: in fresh genomes, in the parts that operators draw, and in changed copies of
+    the prelude's mixers."""
+    rng, found = random.Random(2), Counter()
+    for _ in range(GENOMES):
+        found += written(random_genome(rng))
+    for role in (*ROLES, *SLOTS):
+        for _ in range(PARTS):
+            found += written(format_genome(Genome(1, (Definition("part", None, random_expr(rng, role)),))))
+    only = dict.fromkeys(OPERATORS, 0.0)
+    for role in ("mixer", "channels"):
+        for callee in (c for c in callees(shipped(), role, "prelude") if ready(c)):
+            layer = f"layer(x) = x + mix(x); mix = {format_expr(use(RandomDraw(rng), callee, 64))};"
+            text = f"@foundry(1); {layer} model = embed(vocab = 256, width = 64) >> layer >> unembed();"
+            for _ in range(COPIES):
+                found += written(mutate(text, rng, only | {"expand": 1.0, "set argument": 0.3}).text)
+    return found
+
+
+def report(title, names, found):
+    print(f"\n{title}: " + ", ".join(f"{name} {found[name]}" for name in sorted(names)))
+
+
+def test_every_primitive_is_written(reached):
+    report("primitives", CALLABLE, reached)
+    assert {name for name in CALLABLE if not reached[name]} == CALLABLE & set(UNREACHED)
+
+
+def test_every_function_of_the_prelude_is_written(reached):
+    names = {definition.name for definition in prelude().definitions}
+    report("prelude", names, reached)
+    assert {name for name in names if not reached[name]} == names & set(UNREACHED)
+
+
+def test_every_optimizer_and_every_function_of_a_recipe_is_written(reached):
+    assert all(reached[name] for name in OPTIMIZERS)
+    slots = {arg.name for arg in TRAIN if arg.sort == "function"}
+    recipes = "".join(random_genome(random.Random(seed)) for seed in range(60))
+    assert all(f"{slot} = " in recipes for slot in slots)

@@ -42,7 +42,10 @@ def write_summary(summary: dict[str, Any], name: str) -> None:
     print(f"{title}  {summary['hash']}  (at a context of {summary['context']:,} tokens)\n")
     for label, value in rows:
         print(f"  {label:<28} {value:>16}")
-    print(f"\n  {'layer':<28} {'operation':<12} {'gives':<22} {'times':>5} {'parameters':>14} {'FLOPs/token':>14}")
+    wide = max(28, *(len(row["path"]) for row in summary["layers"]))
+    gives = max(22, *(len(row["shape"]) for row in summary["layers"]))
+    head = f"{'times':>5} {'parameters':>15} {'FLOPs/token':>15}"
+    print(f"\n  {'layer':<{wide}} {'operation':<13} {'gives':<{gives}} {head}")
     for row in summary["layers"]:
-        figures = f"{row['times']:>5} {row['parameters']:>14,} {row['flops']:>14,.0f}"
-        print(f"  {row['path']:<28} {row['op']:<12} {row['shape']:<22} {figures}")
+        figures = f"{row['times']:>5} {row['parameters']:>15,} {row['flops']:>15,.0f}"
+        print(f"  {row['path']:<{wide}} {row['op']:<13} {row['shape']:<{gives}} {figures}")

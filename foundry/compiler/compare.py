@@ -13,16 +13,15 @@ from foundry.compiler.difference.bodies import Comparer, Inside
 from foundry.compiler.difference.changes import Change, merged
 from foundry.compiler.difference.outline import Body, meaning, outline, outline_function
 from foundry.compiler.difference.words import NOTHING, name_of, slot_texts
-from foundry.dsl.canonical import canonical_hash
+from foundry.dsl.canonical import architecture_hash, canonical_hash
 from foundry.dsl.check import load_program
-from foundry.dsl.format import format_number
 from foundry.dsl.program import Optimizer, Program, Recipe, Unit
 from foundry.dsl.quote import call, quote, shown
 from foundry.dsl.syntax import Name
 from foundry.dsl.trace import Trace, trace
 
 MOST = 40  # changes that are listed
-REORDERED = "the same operations, whose weights are made in another order"
+AS_IT_WAS, REORDERED = "as it was", "the same operations, their weights made in another order"
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ def _ratio(before: float, after: float) -> float | None:
 def compare(a: Program, b: Program) -> Comparison:
     """Two checked programs side by side, the first being the one that was changed."""
     hashes = canonical_hash(a), canonical_hash(b)
-    found = _apart(a, b) if hashes[0] != hashes[1] else []
+    found = differences(a, b) if hashes[0] != hashes[1] else []
     return Comparison(hashes, tuple(found[:MOST]), max(0, len(found) - MOST), (cost(a), cost(b)))
 
 
@@ -72,28 +71,25 @@ def describe_difference(a_text: str, b_text: str) -> list[str]:
     Raises:
         GenomeError: one of them has errors.
     """
-    return describe(load_program(a_text), load_program(b_text))
+    a, b = load_program(a_text), load_program(b_text)
+    return [] if canonical_hash(a) == canonical_hash(b) else describe(a, b)
 
 
 def describe(a: Program, b: Program) -> list[str]:
-    """As `describe_difference`, of checked programs."""
+    """As `describe_difference`, of programs that are known not to mean the same."""
     found = differences(a, b)
     lines = [change.text for change in found[:MOST]]
     return [*lines, f"and {len(found) - MOST} more"] if len(found) > MOST else lines
 
 
 def differences(a: Program, b: Program) -> list[Change]:
-    """Every change from the first program to the second; none where their content hashes are equal."""
-    return [] if canonical_hash(a) == canonical_hash(b) else _apart(a, b)
-
-
-def _apart(a: Program, b: Program) -> list[Change]:
-    """What differs between programs that do not mean the same."""
+    """Every change from the first program to the second, of programs whose content hashes differ; at least one."""
     before, after = trace(a), trace(b)
     comparer = Comparer()
     comparer.bodies(outline(before), outline(after), Inside())
-    found = [*merged(comparer.changes), *_recipe(before, after)]
-    return found or [Change("changed", "", "model", "as it was", REORDERED)]
+    if not comparer.changes and architecture_hash(a) != architecture_hash(b):
+        comparer.note("changed", "", "model", AS_IT_WAS, REORDERED)
+    return [*merged(comparer.changes), *_recipe(before, after)]
 
 
 # ---- the recipe ---------------------------------------------------------------------------------------------------
@@ -103,8 +99,8 @@ def _recipe(a: Trace, b: Trace) -> list[Change]:
     """What differs between the recipes; as a whole where only one of the genomes has one."""
     parts = _parts(a, b)
     if parts and not (a.recipe and b.recipe):
-        texts = (shown(call(Name("train"), t.recipe)) if t.recipe else "the default" for t in (a, b))
-        return [Change("changed", "", "recipe", *texts)]
+        old, new = (shown(call(Name("train"), t.recipe)) if t.recipe else "the default" for t in (a, b))
+        return [Change("changed", "", "recipe", old, new)]
     return parts
 
 
@@ -116,7 +112,7 @@ def _parts(a: Trace, b: Trace) -> list[Change]:
         if part.name == "optimizer" or before == after:
             continue
         if isinstance(before, (int, float)) and isinstance(after, (int, float)):
-            out.append(Change("changed", "", part.name, format_number(before), format_number(after)))
+            out.append(Change("changed", "", part.name, shown(quote(before)), shown(quote(after))))
         elif before is None or after is None or meaning(before) != meaning(after):
             texts = [_function(trace, part.name, unit) for trace, unit in ((a, before), (b, after))]
             (old_value, old_body), (new_value, new_body) = texts

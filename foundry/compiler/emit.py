@@ -159,7 +159,7 @@ def _function(name: str, unit: Unit, own: bool, parameters: tuple[str, ...], mod
         raise AssertionError(f"{node.op} in a recipe")
 
     taken = frozenset(_sources()) | FILE_NAMES
-    context = Context(mode, lambda node: refuse(node).code, value, refuse, frozenset(), taken)
+    context = Context(mode, lambda node: refuse(node).code, value, refuse, taken)
     rendered = body(unit, context)
     result = rendered.result.code
     if mode == "tensor" and "channel" not in unit.result.type.axes:

@@ -38,14 +38,13 @@ class Context:
     mode: tensor, slot (scores and masks, over head, token and key) or scalar (Python numbers).
     attribute: the expression of a node's weights or module. number: the expression of a number of a node.
     call: the text of a node that applies a unit, attends, or needs the past, given its argument texts.
-    callees: names by which functions are called, which therefore are no bindings. taken: names of the file.
+    taken: names of the file.
     """
 
     mode: str
     attribute: Callable[[Node], str]
     number: Callable[[Node | None, str], Text]
     call: Callable[[Node, list[Text]], Text]
-    callees: frozenset[str]
     taken: frozenset[str]
     fused: Fused | None = None
 
@@ -104,17 +103,9 @@ class _Plan:
         return node.tensors[0]
 
     def is_binding(self, node: Node) -> bool:
-        """Whether the genome gives this value a name, rather than the function that computes it."""
-        if not node.name or node.op in ("param", "number", "repeat") or node.name.endswith(f"_{node.op}"):
-            return False
-        if node.op == "call":
-            return node.unit is not None and node.name != node.unit.name and node.name not in self.context.callees
-        user: Node | None = node
-        while user is not None and self.uses[user] == 1:  # a weight named after the binding that it is a part of
-            user = next((n for n in self.nodes if user in self.reads(n)), None)
-            if user is not None and user.name == node.name:
-                return False
-        return True
+        """Whether the genome gives this value a name, and not the one of the function that computes it."""
+        named = node.bound and node.op not in ("param", "number", "repeat")
+        return named and (node.unit is None or node.name != node.unit.name)
 
 
 class _Writer:

@@ -32,7 +32,7 @@ def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
         if form.unit is not program.model and not form.inline:
             form.name = names.claim(_title(form, forms))
     taken = file_names | names.taken
-    written = [_Definition(form, forms, callees, frozenset(taken)) for form in forms.all if not form.inline]
+    written = [_Definition(form, forms, frozenset(taken)) for form in forms.all if not form.inline]
     return [d.source() for d in written if not d.in_place]
 
 
@@ -50,7 +50,7 @@ def _callees(genome: Genome) -> frozenset[str]:
 def _title(form: Form, forms: Forms) -> str:
     """What a class or a function is called: as its function, or where several differ, as its binding as well."""
     unit = form.unit
-    word = unit.name or {"": "layer"}.get(form.slot, form.slot)
+    word = unit.name or form.slot or ("group" if set(form.callers) == {"groups"} else "layer")
     if not form.weights:
         return word
     rivals = [f for f in forms.all if f.unit.name == unit.name and f.weights and f is not form]
@@ -71,8 +71,8 @@ def _parts(form: Form, forms: Forms) -> list[Form]:
 class _Definition:
     """The source of one form."""
 
-    def __init__(self, form: Form, forms: Forms, callees: frozenset[str], taken: frozenset[str]):
-        self.form, self.forms, self.unit, self.callees, self.taken = form, forms, form.unit, callees, taken
+    def __init__(self, form: Form, forms: Forms, taken: frozenset[str]):
+        self.form, self.forms, self.unit, self.taken = form, forms, form.unit, taken
         self.is_model = not form.name
         self.index = {node: n for n, node in enumerate(self.unit.nodes)}
         self.in_forward: dict[str, None] = {}  # arguments of the constructor that `forward` uses
@@ -158,7 +158,7 @@ class _Definition:
                 return definition.attributes[node]
         for node in unit.nodes:
             if node.unit is not None and _embeds(node.unit, instance):
-                inner = _Definition(self.forms.of[node.unit], self.forms, self.callees, self.taken)
+                inner = _Definition(self.forms.of[node.unit], self.forms, self.taken)
                 first = "[0]" if node.op == "repeat" and not node.attrs.get("shared") else ""
                 return f"{definition.attributes[node]}{first}.{self.table(inner.unit, inner, instance)}"
         raise AssertionError("a tied unembed without its embedding")
@@ -238,7 +238,7 @@ class _Definition:
                 slots[kind, index] = f"{identifier(seen.name)}_{kind}"
         keys = [i.attrs.get("view", i.attrs["name"]) for i in unit.inputs]
         arguments = [slots[key] for key in keys]
-        inner = _Definition(form, self.forms, self.callees, self.taken)
+        inner = _Definition(form, self.forms, self.taken)
         if not form.weights and inner.in_place:
             slots |= dict(zip(keys, inner.body.arguments, strict=True))
             return f"lambda {', '.join(slots.values())}: {inner.body.result.at(LAMBDA)}"
@@ -251,7 +251,7 @@ class _Definition:
 
     def render(self) -> Body:
         context = Context(
-            "slot" if self.form.slot else "tensor", self.attribute, self.number, self.call, self.callees,
+            "slot" if self.form.slot else "tensor", self.attribute, self.number, self.call,
             self.taken | set(self.form.arguments), self.form.fused,
         )  # fmt: skip
         return body(self.unit, context)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from foundry.compiler.emit_text import Text
 from foundry.compiler.names import Names
+from foundry.compiler.parts import told_apart
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.rules import lookup_shape, param_shape
@@ -43,34 +44,13 @@ def attribute_names(parts: list[tuple[Node, str, str, str]], unit: Unit, names: 
     for node, _, wanted, _ in parts:  # the convolution after a linear map `v` is `v_conv`
         other = first.setdefault(wanted, node.op) != node.op and node.op in PRIMITIVES
         words.append(f"{wanted}_{node.op}" if other else wanted)
-    for wanted in {w for w in words if words.count(w) > 1}:
-        same = [n for n, w in enumerate(words) if w == wanted]
-        told = [_by_neighbours(parts[n][0], wanted, unit, words, parts) for n in same]
-        if all(told) and len(set(told)) == len(told) and not set(told) & set(words):
-            for n, name in zip(same, told, strict=True):
-                words[n] = name
+    words = told_apart([node for node, *_ in parts], words, unit)
     counts, seen, found = Counter(words), Counter[str](), []
     for wanted in words:
         seen[wanted] += 1
         numbered = f"{wanted}_{seen[wanted]}" if counts[wanted] > 1 else wanted
         found.append(numbered if wanted == "unembed" else names.claim(numbered))
     return found
-
-
-def _by_neighbours(node: Node, wanted: str, unit: Unit, words: list[str], parts: list) -> str:
-    """What a part is called by the only part of its class that it leads to, or else by the one that it follows: a norm
-    is `mlp_norm` before an mlp, `post_mlp_norm` after it, and `q_norm` after the linear map q."""
-    word_of = {part: w for (part, *_), w in zip(parts, words, strict=True) if words.count(w) == 1}
-    users = [user for user in unit.nodes if node in user.tensors]
-    short = "norm" if wanted.endswith("norm") else wanted
-    if len(users) == 1 and users[0] in word_of:
-        return f"{word_of[users[0]]}_{short}"
-    before = node.tensors[0] if node.tensors else None
-    while before is not None and before not in word_of and before.op in ("split_heads", "merge_heads", "slice"):
-        before = before.tensors[0]
-    if before not in word_of:
-        return ""
-    return f"{word_of[before]}_{short}" if before.op in PRIMITIVES else f"post_{word_of[before]}_{short}"
 
 
 def weight(node: Node, number: Callable[[str], Text]) -> str:

@@ -27,6 +27,7 @@ from typing import Any
 
 import networkx as nx
 
+from foundry.compiler.parts import told_apart
 from foundry.compiler.recognise import recognise
 from foundry.dsl.program import Node, Program, Unit
 
@@ -141,11 +142,13 @@ def _join(path: str, name: str) -> str:
 
 
 def _names(unit: Unit) -> dict[Node, str]:
-    """A name for each node of a unit, unlike its neighbours'."""
+    """A name for each node of a unit, unlike its neighbours'; what has weights keeps its own, as in the emitted file."""
+    words = {node: node.name or (node.unit.name if node.unit else "") or node.op for node in unit.nodes}
+    parts = [node for node in unit.nodes if node.instance]
     taken: dict[str, int] = {}
     names = {}
-    for node in unit.nodes:
-        name = node.name or (node.unit.name if node.unit else "") or node.op
-        taken[name] = taken.get(name, 0) + 1
-        names[node] = name if taken[name] == 1 else f"{name}_{taken[name]}"
+    for node, word in (*zip(parts, told_apart(parts, [words[p] for p in parts], unit), strict=True), *words.items()):
+        if node not in names:
+            taken[word] = taken.get(word, 0) + 1
+            names[node] = word if taken[word] == 1 else f"{word}_{taken[word]}"
     return names

@@ -214,7 +214,7 @@ class Elaborator(Builder):
                     node.name = f"{binding.name}_{node.op}"
             if value in fresh:
                 if not value.instance or value.unit is None or not rebound:
-                    value.name = binding.name
+                    value.name, value.bound = binding.name, True
                 value.comments = value.comments or binding.comments
             elif fresh and binding.comments:
                 fresh[0].comments = binding.comments

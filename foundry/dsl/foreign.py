@@ -85,7 +85,7 @@ KEYWORDS: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("import", "from"), ("", "the prelude is always there; nothing is imported")),
     "class": ("", "a genome has functions and values only"),
     **dict.fromkeys(
-        ("as", "assert", "async", "await", "del", "except", "finally", "global", "in", "is", "nonlocal", "pass",
+        ("as", "assert", "async", "await", "del", "except", "finally", "in", "is", "nonlocal", "pass",
          "raise", "try", "with", "yield"),
         ("", CHOOSE),
     ),

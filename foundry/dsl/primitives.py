@@ -40,6 +40,15 @@ def run_primitive(e: Elaborator, function: Primitive, bound: dict[str, Any], spa
                     found=describe(value),
                 )
             inputs.append(value)
+        elif arg.sort == "like":
+            if value is not None and not isinstance(value, Node):
+                raise e.problem(
+                    "F303",
+                    f"{function.name} takes a tensor as {arg.name}, but this is {describe(value)}",
+                    at,
+                    found=describe(value),
+                )
+            attrs[arg.name] = value and value.type
         elif arg.sort in ("score", "mask", "function"):
             attrs[arg.name] = value
         else:
@@ -146,7 +155,7 @@ def primitive(
     if e.slot():
         fits_slot(e, function, span)
     if function.name == "param":
-        attrs["type"] = param_type(e, attrs["per"], (spans or {}).get("per", span))
+        attrs["type"] = param_type(e, attrs["per"], (spans or {}).get("per", span), attrs.pop("of"))
     if function.kind == "weights" or function.name == "conv":
         instance = e.instance()
     if function.name == "unembed":
@@ -275,22 +284,23 @@ def is_decimal(inputs: list[Any]) -> bool:
     return any(isinstance(i, float) for i in inputs)
 
 
-def param_type(e: Elaborator, per: tuple[str, ...], span: Span) -> TensorType:
+def param_type(e: Elaborator, per: tuple[str, ...], span: Span, of: TensorType | None = None) -> TensorType:
     if not per:
         return SCALAR
-    if not e.leading:
+    if not e.leading and of is None:
         raise e.problem(
             "F308",
             "param has no sequence whose axes it could follow",
             span,
             help="write it inside a function of a sequence, or leave per out",
         )
-    lead = e.leading[-1]
+    lead = of or e.leading[-1]
+    what = "of" if of else "the function's input"
     for axis in per:
         if not lead.has(axis):
             raise e.problem(
                 "F301",
-                f"param has one value per {axis}, but the function's input is {lead}",
+                f"param has one value per {axis}, but {what} is {lead}",
                 span,
                 found=str(lead),
                 expected=tuple(a for a in ("head", "channel") if lead.has(a)),

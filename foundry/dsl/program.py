@@ -35,6 +35,7 @@ class Node:
     instance: nodes of one program with the same non-zero instance share their weights. For a
         `repeat`, `shared` in attrs says that all its passes use one set.
     name: what the genome calls it ("" where it has no name): a binding, or a function.
+    bound: whether the name is that of a binding whose value this is.
     """
 
     op: str
@@ -46,6 +47,7 @@ class Node:
     name: str = ""
     span: Span = NOWHERE
     comments: tuple[str, ...] = ()
+    bound: bool = False
 
     @property
     def tensors(self) -> tuple[Node, ...]:

@@ -28,7 +28,8 @@ class Arg:
     """An argument: its sort, its default, and for numbers the legal interval.
 
     Sorts of tensors: tokens, seq, heads, value (any tensor), factor (any tensor, or a number). Of what is known at
-    compile time: integer, number, flag, axes, numbers (a list), score, mask and function.
+    compile time: integer, number, flag, axes, numbers (a list), score, mask and function. And like: a tensor of which
+    the type alone matters.
     """
 
     name: str
@@ -195,9 +196,10 @@ _ENTRIES = (
     Primitive(
         "param",
         "weights",
-        (Arg("init", "number"), Arg("per", "axes", ()), Arg("learn", "flag", 1)),
+        (Arg("init", "number"), Arg("per", "axes", ()), Arg("learn", "flag", 1), Arg("of", "like", None)),
         "a learned number, or one per head, per channel, or per both: "
-        "param(1, per = channel), param(0, per = [head, channel]); learn = 0 keeps it as it is",
+        "param(1, per = channel), param(0, per = [head, channel]); learn = 0 keeps it as it is; the axes are those of the "
+        "enclosing function's first input, or of another value: param(0, per = head, of = q)",
         lambda types, attrs: attrs["type"],
         lambda types, attrs, out, context: 0,
         weights=lambda types, attrs: {"weight": rules.param_shape(attrs["type"])} if attrs["learn"] else {},

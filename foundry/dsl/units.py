@@ -9,7 +9,7 @@ from foundry.dsl.frames import POISON, Inline, Silent, describe
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Span
-from foundry.dsl.values import FUNCTIONS, Closure, Repeated, Scope, Shared
+from foundry.dsl.values import FUNCTIONS, Closure, Composite, Repeated, Scope, Shared
 
 if TYPE_CHECKING:
     from foundry.dsl.elaborate import Elaborator
@@ -127,7 +127,7 @@ def repeat(e: Elaborator, function: Repeated, x: Node, span: Span, called: str) 
         span,
         unit=unit,
         instance=e.instance(),
-        name=called or "layers",
+        name=called or ("groups" if isinstance(function.function, Composite) else "layers"),
     )
 
 

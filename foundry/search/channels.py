@@ -18,7 +18,7 @@ def random_channels(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
     options: list[tuple[float, Callable[[], Expr]]] = [
         (6, lambda: dense(draw, hidden)),
         (1.5, lambda: written(draw, width)),
-        (1.5, lambda: mixture(draw, hidden)),
+        (2, lambda: mixture(draw, hidden)),
     ]
     return weighted(draw, options)()
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from foundry.compiler.compare import describe_difference
+from foundry.dsl.diagnostics import GenomeError
 from foundry.search.archive import Archive, ArchiveError
-from foundry.search.difference import describe_difference
 from foundry.search.population import CONTROL, SEED, TUNE
 from foundry.search.standings import score
 from foundry.search.tune import learning_rate
@@ -104,10 +105,11 @@ def lineage(archive: Archive, genome_hash: str) -> list[Step]:
 
 
 def changes(archive: Archive, before: str, after: str) -> tuple[str, ...]:
-    """The difference between two genomes of an archive in genome terms; a line instead where one is lost."""
+    """The difference between two genomes of an archive in genome terms; a line instead where one is lost or no
+    longer checks clean."""
     try:
         return tuple(describe_difference(archive.genome(before), archive.genome(after)))
-    except ArchiveError as error:
+    except (ArchiveError, GenomeError) as error:
         return (str(error),)
 
 

@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from foundry.compiler.compare import describe
 from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.check import check
 from foundry.dsl.format import format_genome
 from foundry.dsl.syntax import Genome
-from foundry.search.difference import describe_trees
 from foundry.search.draw import Draw, drawing, weighted
 from foundry.search.variation.blocks import delete_binding, insert_binding, parallel, rewire
 from foundry.search.variation.crossover import (
@@ -254,7 +254,7 @@ def _accept(tree: Genome, operator: str, parents: tuple[Subject, ...], tally: Ta
         _count(tally, "silent", operator)
         return None
     _count(tally, "accepted", operator)
-    return Child(text, operator, "; ".join(describe_trees(parents[0].genome, tree)))
+    return Child(text, operator, "; ".join(describe(parents[0].program, checked.program)))
 
 
 def _without_stale_comments(tree: Genome, parent: Genome) -> Genome:

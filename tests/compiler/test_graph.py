@@ -7,7 +7,7 @@ from foundry.dsl.check import load_program
 
 TEXT = """@foundry(1);
 layer(x) = {
-  x = x + attention(rmsnorm(x), heads = 2, score = log_distance, mask = window(8));
+  x = x + attention(rmsnorm(x), heads = 2, score = log_distance, mask = window(size = 8));
   x + mlp(x, hidden = 16, act = relu)
 };
 f = share(linear(8));

@@ -54,12 +54,12 @@ def test_no_name_is_another_name_with_a_number(emitted, name):
             "return x + self.glu(self.glu_norm(x))",
         ],
         "gemma2_2b": [
-            "self.layers = nn.ModuleList(Layer() for _ in range(13))",
+            "self.groups = nn.ModuleList(Group() for _ in range(13))",
             "self.local_block = Block(window=4096)",
             "self.full_block = Block(window=None)",
         ],
         "gemma3_1b": [
-            "self.layers = nn.ModuleList(Layer() for _ in range(4))",
+            "self.groups = nn.ModuleList(Group() for _ in range(4))",
             "self.local_blocks = nn.ModuleList(Block(theta=1e4, window=512) for _ in range(5))",
             "self.full_block = Block(theta=1e6, window=None)",
             "self.local_blocks = nn.ModuleList(Block(theta=1e4, window=512) for _ in range(2))",

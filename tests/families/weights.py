@@ -39,9 +39,9 @@ DENSE = LLAMA | LATENT  # the first layers of DeepSeek
 def place(name, n, config):
     """Where the emitted model of a family keeps its layer n."""
     if name in ("gemma2_2b", "gpt_oss_20b"):
-        return f"layers.{n // 2}.{'full' if n % 2 else 'local'}_block"
+        return f"groups.{n // 2}.{'full' if n % 2 else 'local'}_block"
     if name == "gemma3_1b" and n < 6:
-        return f"layers.{n // 3}." + ("full_block" if n % 3 == 2 else f"local_blocks.{n % 3}")
+        return f"groups.{n // 3}." + ("full_block" if n % 3 == 2 else f"local_blocks.{n % 3}")
     if name == "gemma3_1b":
         return f"local_blocks.{n - 6}"
     if name.startswith("deepseek"):

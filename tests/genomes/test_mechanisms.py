@@ -164,7 +164,7 @@ def test_the_emitted_files_train_and_generate_with_nothing_but_torch(tmp_path):
     for name in GENOMES:
         (tmp_path / "alone" / f"{name.replace('/', '-')}.py").write_text(emit(load_program(source(name))), "utf-8")
     done = subprocess.run(
-        [sys.executable, "-I", "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-I", "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, timeout=300
     )
     stood = {line.removeprefix("alone: ") for line in done.stdout.splitlines() if line.startswith("alone: ")}
     assert stood == {name.replace("/", "-") for name in GENOMES}, done.stderr

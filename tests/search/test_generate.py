@@ -2,21 +2,27 @@
 
 import math
 import random
+from collections import Counter
 
 import pytest
 
 from foundry.dsl.check import check, load_program
-from foundry.dsl.format import format_genome
+from foundry.dsl.format import format_expr, format_genome
 from foundry.dsl.parse import parse
 from foundry.dsl.program import all_units, parameter_count
 from foundry.dsl.registry import PRIMITIVES
+from foundry.dsl.signatures import signatures
 from foundry.dsl.source import resource
-from foundry.dsl.syntax import Binary, Block, Call, Definition, Function, Genome, Name, Number, Unary
+from foundry.dsl.syntax import Binary, Block, Call, Definition, Function, Genome, Name, Number, Unary, walk
 from foundry.dsl.types import heads, seq
+from foundry.search.channels import mixture
 from foundry.search.draw import RandomDraw
 from foundry.search.formulas import RANGES, UNRANGED, random_activation
 from foundry.search.generate import argument, random_expr, random_genome, random_tree
-from foundry.search.variation.vocabulary import shipped
+from foundry.search.mixers import memory
+from foundry.search.parts import keeps, ready, use
+from foundry.search.variation.trees import free_names
+from foundry.search.variation.vocabulary import callees, shipped
 
 SHIPPED = [resource("genomes", f"{name}.genome") for name in ("gpt2", "llama", "primer", "hybrid")]
 
@@ -33,6 +39,9 @@ PLACES = {
     "block": "layer = PART;",
     "schedule": "layer(x) = x; recipe = train(schedule = PART);",
     "context": "layer(x) = x; recipe = train(context = PART);",
+    "difficulty": "layer(x) = x; recipe = train(difficulty = PART);",
+    "expert": "layer(x) = x + experts(x, softmax(linear(x, 3)), PART);",
+    "shares": "part = PART; layer(x) = x + experts(x, part(linear(x, 3)), mlp(hidden = 16));",
     "loss": "layer(x) = x; recipe = train(loss = PART);",
 }
 
@@ -132,11 +141,118 @@ def test_every_elementwise_function_of_the_registry_has_a_range():
 
 
 def test_every_argument_of_the_prelude_can_be_given_a_value():
+    tensors = {(name, taken.name) for name, all_ in signatures().items() for taken in all_ if taken.is_tensor}
     for callee in shipped().values():
         if callee.origin == "prelude":
             for name in callee.parameters[len(callee.leading) :]:
+                if name in callee.required and (callee.name, name) in tensors:
+                    continue  # a value of the function around, such as how long a step of `state_decay` is
                 given = argument(RandomDraw(random.Random(0)), callee.name, name, 64, {"heads": 4})
                 assert given is not None, f"{callee.name}({name} = …)"
+
+
+MECHANISMS = ("experts", "attend", "linear_attend", "delta_attend", "scan", "lookup", "table", "concat", "stop", "top")
+
+
+def test_a_genome_holds_a_few_mechanisms_and_not_all_of_them():
+    held = Counter()
+    for seed in range(100):
+        tree = parse(random_genome(random.Random(seed)))
+        names = {name for definition in tree.definitions for name in free_names(definition)}
+        held[len(names & set(MECHANISMS))] += 1
+    assert max(held) <= 6
+    assert held[0] + held[1] + held[2] > 70
+
+
+def test_functions_that_learn_per_head_or_give_another_width_are_no_candidates_for_a_slot():
+    """By what they are made of, the decay of a memory looks like an activation, and a latent like a channel mixer."""
+    for role, kept in (("activation", "seq"), ("norm", "heads"), ("channels", "seq"), ("mixer", "seq")):
+        for callee in (c for c in callees(shipped(), role, "prelude") if ready(c)):
+            assert keeps(use(RandomDraw(random.Random(0)), callee, 64), kept, 64), callee.name
+    assert not ready(shipped()["latent"])
+    assert shipped()["softmax_router"].role == shipped()["sigmoid_router"].role == "router"
+    assert shipped()["fading"].role == "per head"
+    assert shipped()["elu1"].role == "activation"  # its min takes two: no reduction over the channel
+    assert shipped()["softmax"].role == "shares"
+
+
+def mixtures(count):
+    """The bodies of so many mixtures of experts that are written out."""
+    made = (mixture(RandomDraw(random.Random(seed)), 128) for seed in range(count))
+    return [function.body for function in made if isinstance(function, Function)]
+
+
+def calls_of(tree, name):
+    return [node for _, node in walk(tree) if isinstance(node, Call) and node.function == Name(name)]
+
+
+def test_mixtures_route_in_different_ways():
+    texts = [format_expr(body) for body in mixtures(200)]
+    assert len(texts) > 100
+    for part in (
+        "softmax(linear",
+        "sigmoid(linear",
+        "renormalised_router(",
+        "/ (sum(gates) + 1e-6)",
+        "penalty(",
+        "glu(",
+    ):
+        assert 5 < sum(part in text for text in texts) < len(texts), part
+    assert any("experts(" in text and ")) + " in text for text in texts)  # an expert that every token uses
+
+
+def test_a_router_with_one_choice_is_never_renormalised():
+    """Its gate would always be 1, and nothing but a penalty would teach the router."""
+    for body in mixtures(200):
+        (choice,) = calls_of(body, "top") or [None]
+        if choice is not None and choice.arguments[1].value == Number(1):
+            assert "sum(gates)" not in format_expr(body)
+        for router in ("softmax_router", "renormalised_router", "sigmoid_router"):
+            for call in calls_of(body, router):
+                assert {a.name: a.value for a in call.arguments}["active"].value > 1
+
+
+def test_keys_of_the_delta_rule_have_length_one_and_memories_stay_finite():
+    torch = pytest.importorskip("torch")
+    from foundry.compiler.emit import emit
+    from foundry.compiler.load import load
+
+    for seed in range(15):
+        part = memory(RandomDraw(random.Random(seed)), 48)
+        text = format_genome(Genome(1, (Definition("part", part.parameters, part.body),)))
+        if calls_of(part, "delta_attend"):
+            assert "k = key_of * rsqrt(sum(key_of * key_of) + 1e-6)" in text
+        model = "layer(x) = x + part(rmsnorm(x)); model = embed(vocab = 256, width = 48) >> 2 * layer >> unembed();"
+        module = load(emit(load_program(text + model)))
+        built = module.Model()
+        built.initialise(seed)
+        for weight in built.parameters():
+            weight.data.mul_(3)
+        logits = built(torch.randint(0, 256, (2, 128), generator=torch.Generator().manual_seed(seed)))
+        assert logits.isfinite().all(), text
+
+
+def test_a_loss_with_a_teacher_is_cross_entropy_where_there_is_none():
+    """The divergence of the logits from themselves is 0, and so is its gradient."""
+    torch = pytest.importorskip("torch")
+    from foundry.compiler.emit import emit
+    from foundry.compiler.load import load
+
+    losses = (random_expr(random.Random(seed), "loss") for seed in range(400))
+    taught = [loss for loss in losses if isinstance(loss, Function) and "teacher" in {p.name for p in loss.parameters}]
+    assert taught
+    for loss in taught[:3]:
+        recipe = f"recipe = train(loss = {text_of(loss)});"
+        module = load(emit(load_program(f"@foundry(1); model = embed(vocab = 9, width = 9); {recipe}")))
+        logits = torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        y = torch.randint(0, 9, (2, 5))
+        per_token = module.loss(logits, y)
+        plain = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="none").view(2, 5)
+        expected = plain * (0.5 + 0.5 * plain.tanh()) if "tanh" in text_of(loss) else plain
+        assert torch.allclose(per_token.view(2, 5), expected, atol=1e-6)
+        (grad,) = torch.autograd.grad(per_token.sum(), logits, retain_graph=True)
+        (same,) = torch.autograd.grad(expected.sum(), logits)
+        assert torch.allclose(grad, same, atol=1e-6)
 
 
 FUNCTIONS = {
@@ -144,6 +260,7 @@ FUNCTIONS = {
     "exp": math.exp, "abs": abs, "relu": lambda x: max(x, 0.0), "max": max, "min": min,
     "sigmoid": lambda x: 0.5 * (1 + math.tanh(x / 2)), "softplus": lambda x: max(x, 0) + math.log1p(math.exp(-abs(x))),
     "rsqrt": lambda x: 1 / math.sqrt(x), "param": lambda init, per=None: init,
+    "stop": lambda x: x,
 }  # fmt: skip
 OPERATORS = {
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,

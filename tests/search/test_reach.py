@@ -20,10 +20,10 @@ from foundry.search.parts import ready, use
 from foundry.search.variation.trees import free_names
 from foundry.search.variation.vocabulary import callees, shipped
 
-GENOMES, PARTS, COPIES = 150, 250, 8
+GENOMES, PARTS, COPIES = 80, 250, 8
 ROLES = ("activation", "norm", "filter", "position", "shares", "expert", "mixer", "channels")
 
-# What neither writes, and why that is right.
+# What neither writes, with the reason why that is right.
 UNREACHED: dict[str, str] = {}
 
 
@@ -36,7 +36,7 @@ def written(text):
 def reached():
     """How often each name was written: in fresh genomes, in the parts that operators draw, and in changed copies of
     the prelude's mixers."""
-    rng, found = random.Random(2), Counter()
+    rng, found = random.Random(0), Counter()
     for _ in range(GENOMES):
         found += written(random_genome(rng))
     for role in (*ROLES, *SLOTS):
@@ -57,8 +57,9 @@ def report(title, names, found):
 
 
 def test_every_primitive_is_written(reached):
-    report("primitives", CALLABLE, reached)
-    assert {name for name in CALLABLE if not reached[name]} == CALLABLE & set(UNREACHED)
+    names = CALLABLE | {"width", "head_count", "query", "key"}
+    report("primitives", names, reached)
+    assert {name for name in names if not reached[name]} == names & set(UNREACHED)
 
 
 def test_every_function_of_the_prelude_is_written(reached):

@@ -22,7 +22,7 @@ from foundry.compiler.difference.layers import (
 )
 from foundry.compiler.difference.outline import Body, Step, as_call, meaning
 from foundry.compiler.difference.spelling import described
-from foundry.compiler.difference.view import View, overlap, purpose, side_by_side
+from foundry.compiler.difference.view import OTHER, View, overlap, purpose, side_by_side
 from foundry.compiler.difference.wiring import (
     Matched,
     disagreements,
@@ -73,11 +73,12 @@ class Comparer:
     def bodies(self, a: Body, b: Body, inside: Inside) -> None:
         """Everything that differs between two bodies."""
         before, after = View.of(a), View.of(b)
-        matched = self.stacks(before, after, inside)
+        matched, in_layers = self.stacks(before, after, inside)
         pairs = side_by_side(before, after)
         xs, ys = before.anchors, after.anchors
         for i, j in pairs:
             inside = self.steps(xs[i], ys[j], inside)
+        self.changes += in_layers
         matched += [(xs[i], ys[j]) for i, j in pairs]
         if spelled_otherwise(before, after, matched):
             return
@@ -102,8 +103,9 @@ class Comparer:
         x, y = xs[0], ys[0]
         self.swapped.add((x, y))
         light = (len(xs), len(ys)) == (1, 1) and not x.is_block and not y.is_block and x.op == y.op == "call"
-        if light and x.role == y.role and (x.role or purpose(x) == purpose(y)):
-            self.note("changed", place if x.role else "", x.role or purpose(x), described(x), described(y))
+        what = x.role or (purpose(x) if purpose(x) == purpose(y) != OTHER else "")
+        if light and what and x.role == y.role:
+            self.note("changed", place if x.role else "", what, described(x), described(y))
         else:
             self.note("replaced", place, "", listed(xs), listed(ys))
 
@@ -126,23 +128,25 @@ class Comparer:
 
     # ---- layers -------------------------------------------------------------------------------------------------
 
-    def stacks(self, a: View, b: View, inside: Inside) -> list[tuple[Step, Step]]:
-        """The layers of both bodies, one against one. Gives the steps that correspond; they take no further part."""
+    def stacks(self, a: View, b: View, inside: Inside) -> tuple[list[tuple[Step, Step]], list[Change]]:
+        """The layers of both bodies, one against one: the steps that correspond, which take no further part, and what
+        differs in them."""
         for view in (a, b):
             while wrapping := next((s for s in view.order if holds_layers(s)), None):
                 view.dissolve(wrapping)
         xs, ys = (layer_steps(view, not inside.place) for view in (a, b))
         if not xs or not ys:
-            return []
+            return [], []
         a.apart, b.apart = frozenset(xs), frozenset(ys)
         old, new = layers(xs), layers(ys)
+        changes = []
         if depth(xs) != depth(ys):
-            self.note("changed", inside.place, "layers", pattern(old), pattern(new))
+            changes.append(Change("changed", inside.place, "layers", pattern(old), pattern(new)))
         elif sharing(old) != sharing(new):
-            self.note("changed", inside.place, "layers", sharing_in_words(old), sharing_in_words(new))
-        self.changes += gathered(self.layer_pairs(old, new, inside), len(new), {layer.step.title for layer in new})
+            changes.append(Change("changed", inside.place, "layers", sharing_in_words(old), sharing_in_words(new)))
+        changes += gathered(self.layer_pairs(old, new, inside), len(new), {layer.step.title for layer in new})
         likely = align(xs, ys, lambda x, y: 1 + (x.digest == y.digest), lambda s: (s.title, s.digest))
-        return [(xs[i], ys[j]) for i, j in likely]
+        return [(xs[i], ys[j]) for i, j in likely], changes
 
     def layer_pairs(self, old: list[Layer], new: list[Layer], inside: Inside) -> list[tuple[Change, list[int]]]:
         """What differs between layers that correspond, and in which layers: by place where there are as many as there
@@ -179,7 +183,9 @@ class Comparer:
         for slot in {**x.slots, **y.slots}:
             self.slot(slot, x, y, inside)
         if x.body is not None and y.body is not None:
-            self.calls(as_call(x), as_call(y), inside)
+            inner, one = Comparer(), as_call(y)
+            inner.calls(as_call(x), one, inside)
+            self.changes += [replace(c, place=y.op) if c.place == one.title else c for c in inner.changes]
         return inside
 
     def attributes(self, x: Step, y: Step, inside: Inside) -> Inside:

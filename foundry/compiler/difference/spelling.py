@@ -16,7 +16,7 @@ DEEPEST = 8  # operations inside one another that are shown
 ELLIPSIS = Name("…")
 
 
-def described(step: Step, longest: int = 70) -> str:
+def described(step: Step, longest: int = LONGEST) -> str:
     """A step that stands alone: `attention(heads = 4)`, `conv(kernel = 4)`, `4 × layer`, `bump(x) = x * tanh(x)`."""
     if step.op == "repeat":
         return f"{step.node.attrs['times']} × {step.title or 'block'}"

@@ -10,6 +10,7 @@ from foundry.compiler.difference.outline import Body, Step
 from foundry.dsl.registry import PRIMITIVES
 
 ALIKE = 0.5  # the share of operations in common from which two blocks correspond
+OTHER = "other"  # a purpose that has no name
 ROUNDS = 4  # of dissolving calls that the other body has written out
 
 
@@ -141,7 +142,7 @@ def purpose(step: Step) -> str:
         return "positions"
     if kinds <= {"pointwise", "weights", "reduce"} and step.content["mean"] + step.content["rsqrt"]:
         return "norm"
-    return "activation" if kinds <= {"pointwise", "weights"} else "function"
+    return "activation" if kinds <= {"pointwise", "weights"} else OTHER
 
 
 def _without(steps: list[Step], positions: set[int]) -> list[Step]:

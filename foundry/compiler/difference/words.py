@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from foundry.compiler.difference.outline import Body, Step
-from foundry.compiler.difference.spelling import described, formula, narrowed
+from foundry.compiler.difference.spelling import described, formula, head, narrowed
 from foundry.compiler.difference.view import View
 from foundry.compiler.difference.wiring import Keys, Value, is_part
 from foundry.dsl.format import format_expr
@@ -15,7 +15,7 @@ from foundry.dsl.syntax import Expr, Function
 from foundry.dsl.values import Closure
 
 ENOUGH = 3  # steps of one place that are named
-ALONE, TOGETHER = 90, 40  # characters for each of them
+LONG = 40  # characters for each of several
 NOTHING = "none"
 
 
@@ -50,11 +50,12 @@ def name_of(function: Any) -> str:
 
 def listed(steps: Sequence[Step]) -> str:
     """Steps one after another, the first few of them."""
-    longest = ALONE if len(steps) == 1 else TOGETHER
-    texts = [described(step, longest) for step in steps[:ENOUGH]]
+    if len(steps) == 1:
+        return described(steps[0])
+    texts = [shown(head(step), LONG) for step in steps[:ENOUGH]]
     if len(steps) > ENOUGH:
         texts.append(f"{len(steps) - ENOUGH} more")
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"
 
 
 def where(view: View, steps: Sequence[Step]) -> str:

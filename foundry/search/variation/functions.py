@@ -170,6 +170,7 @@ _EAGERNESS = {
     "kv_heads": 1.0,
     "sink": 1.0,
     "top": 1.0,
+    "compress": 1.0,
     "learn": 0.05,  # every learned value has it, and few are better fixed
 }
 

@@ -204,13 +204,8 @@ def _parameter_type(
 # Functions whose result has a safe range whatever they are given, and those that need one.
 _SAFE = frozenset({"sigmoid", "tanh", "abs", "relu", "softplus"})
 NEEDY = frozenset({"rsqrt", "sqrt", "log", "exp"})
-# Arguments that must keep their range: decays and what is written, keys of length 1, the terms of a penalty.
-_BOUND = {
-    "scan": ("a",),
-    "linear_attend": ("decay",),
-    "delta_attend": ("k", "beta", "decay"),
-    "penalty": ("a", "b"),
-}
+# Arguments that must keep their range, and so must what they are bound to: decays, what is written, keys of length 1.
+_BOUND = {"scan": ("a",), "linear_attend": ("decay",), "delta_attend": ("k", "beta", "decay")}
 
 
 def _sites(
@@ -245,6 +240,7 @@ def _sites(
         for index, parameter in enumerate(argument_names(of, node, path)):
             below = (*path, "arguments", index, "value")
             inside = (guarded and name not in _SAFE) or name in NEEDY or parameter in _BOUND.get(name, ())
+            inside = inside or (name == "penalty" and index > 0)  # the loss grows with it
             yield from _sites(of, node.arguments[index].value, below, scope, frame, name, parameter, inside)
     else:
         for step, child in children(node):

@@ -257,7 +257,9 @@ class _Definition:
         return body(self.unit, context)
 
     def source(self) -> str:
-        above = [f"# {comment(c)}" for c in self.unit.comments if comment(c)]
+        lines = [comment(c) for c in self.unit.comments]
+        own = lines[len(lines) - lines[::-1].index("") :] if "" in lines else lines  # a paragraph before is on others too
+        above = [f"# {line}" for line in own]
         return "\n".join(above + (self.as_class() if self.form.weights or self.is_model else self.as_function()))
 
     def as_function(self) -> list[str]:

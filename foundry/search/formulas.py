@@ -1,4 +1,4 @@
-"""A grammar of small formulas that stay finite: activations, norms, scores, masks, schedules, curricula, losses.
+"""A grammar of small formulas that stay finite, and what it writes in a layer: activations, norms, scores, masks.
 
 Its nonterminals are ranges. Every rule says what it takes and what it gives: `bounded` lies in
 [-1, 1], `unit` in [0, 1], `positive` is at least 0, and a `value` grows no faster than a power of its
@@ -217,7 +217,7 @@ def random_score(draw: Draw, depth: int = 2) -> Function:
         (1, lambda: f.value(depth, 1)),
     ]
     body = weighted(draw, shapes)()
-    return _with_used_parameters(("s", "h", "i", "j"), block(f.learned, body))
+    return with_used_parameters(("s", "h", "i", "j"), block(f.learned, body))
 
 
 def distance_bias(draw: Draw) -> Expr:
@@ -233,7 +233,8 @@ def distance_bias(draw: Draw) -> Expr:
     return call("lookup", distance, size=size, per="head") if draw.chance(0.8) else call("lookup", distance, size=size)
 
 
-def _with_used_parameters(names: tuple[str, ...], body: Expr) -> Function:
+def with_used_parameters(names: tuple[str, ...], body: Expr) -> Function:
+    """`fn(names) => body` with only the names that the body uses; the first where it uses none."""
     used = set(free_names(body))
     return fn(tuple(name for name in names if name in used) or names[:1], body)
 
@@ -251,84 +252,4 @@ def random_mask(draw: Draw, depth: int = 1) -> Function:
         (1, op(local, "|", op("h", "<", 1))),
         (0.5, op(call("remainder", distance, step), "==", 0)),
     ]
-    return _with_used_parameters(("h", "i", "j"), weighted(draw, shapes))
-
-
-def random_schedule(draw: Draw, depth: int = 1) -> Function:
-    """`fn(t) => …`: a warm-up times a way down, never below 0."""
-    warmup = draw.choice((0.02, 0.05, 0.1, 0.01, 0.2))
-    floor = draw.choice((0.1, 0.0, 0.05, 0.02, 0.2))
-    down: list[tuple[float, Expr]] = [
-        (2, op(0.5, "*", op(1, "+", call("cos", op("pi", "*", "t"))))),
-        (2, op(1, "-", "t")),
-        (2, call("min", 1, op(op(1, "-", "t"), "/", draw.choice((0.3, 0.5, 0.2, 0.7))))),
-        (1, op(op(1, "-", "t"), "**", draw.choice((2, 1.5, 0.5)))),
-        (1, op(1, "-", op("t", "**", draw.choice((2, 3, 0.5))))),
-        (0.5, op(call("exp", op(-draw.choice((3, 2, 5)), "*", "t")), "*", op(1, "-", op("t", "**", 4)))),
-    ]
-    shape = weighted(draw, down)
-    if floor:
-        shape = op(floor, "+", op(rounded(1 - floor), "*", shape))
-    return fn(("t",), op(call("min", op("t", "/", warmup), 1), "*", shape))
-
-
-def random_context(draw: Draw, depth: int = 1) -> Function:
-    """`fn(t) => …`: the training context in tokens, growing up to 128."""
-    turn = draw.choice((0.3, 0.5, 0.2, 0.7))
-    shapes: list[tuple[float, Expr]] = [
-        (2, expr(128)),
-        (2, call("where", op("t", "<", turn), 64, 128)),
-        (1, call("where", op("t", "<", turn), 32, 128)),
-        (1, call("where", op("t", "<", 0.2), 32, call("where", op("t", "<", 0.6), 64, 128))),
-        (1, call("min", 128, op(32, "+", op(160, "*", "t")))),
-    ]
-    return fn(("t",), weighted(draw, shapes))
-
-
-def random_difficulty(draw: Draw, depth: int = 1) -> Function:
-    """`fn(t) => …`: the easiest share of the data in use, growing to all of it."""
-    first = draw.choice((0.3, 0.5, 0.2, 0.7))
-    turn = draw.choice((0.5, 0.3, 0.7))
-    shapes: list[tuple[float, Expr]] = [
-        (2, call("min", 1, op(first, "+", op(rounded((1 - first) / turn), "*", "t")))),
-        (1, call("where", op("t", "<", turn), first, 1)),
-        (1, call("min", 1, op(first, "+", call("sqrt", "t")))),
-    ]
-    return fn(("t",), weighted(draw, shapes))
-
-
-def random_loss(draw: Draw, depth: int = 1) -> Function:
-    """`fn(logits, y, teacher) => …` with only what it uses: cross entropy per token, and a small extra.
-
-    The divergence from a teacher is nothing where there is none: the model's own logits, held fixed, then teach it.
-    """
-    loss: Expr = call("cross_entropy", "logits", "y")
-    small = draw.choice((1e-4, 1e-3, 3e-5))
-    extras: list[tuple[float, Expr]] = [
-        (2, op(small, "*", op(call("logsumexp", "logits"), "**", 2))),
-        (1, op(draw.choice((0.01, 0.03)), "*", op(call("logsumexp", "logits"), "-", call("mean", "logits")))),
-        (0.7, op(small, "*", call("mean", op("logits", "*", "logits")))),
-        (0.3, op(draw.choice((0.5, 1.0, 0.2)), "*", _divergence("teacher", "logits"))),
-    ]
-    body = op(loss, "+", weighted(draw, extras))
-    if draw.chance(0.15):
-        body = op(loss, "*", op(0.5, "+", op(0.5, "*", call("tanh", loss))))
-    return _with_used_parameters(("logits", "y", "teacher"), body)
-
-
-def _divergence(of: str, to: str) -> Expr:
-    """The Kullback-Leibler divergence of the shares of one set of logits from those of another, per token."""
-    surprise = op(op(of, "-", call("logsumexp", of)), "-", op(to, "-", call("logsumexp", to)))
-    return call("sum", op(call("softmax", of), "*", surprise))
-
-
-FORMULAS: dict[str, Callable[[Draw, int], Expr]] = {
-    "activation": random_activation,
-    "norm": random_norm,
-    "score": random_score,
-    "mask": random_mask,
-    "schedule": random_schedule,
-    "context": random_context,
-    "difficulty": random_difficulty,
-    "loss": random_loss,
-}
+    return with_used_parameters(("h", "i", "j"), weighted(draw, shapes))

@@ -14,9 +14,8 @@ from foundry.dsl.syntax import Definition, Expr, Function, Genome, Name
 from foundry.dsl.types import TensorType
 from foundry.search.channels import mixture, random_channels, random_expert
 from foundry.search.draw import Draw, drawing, weighted
-from foundry.search.formulas import FORMULAS
 from foundry.search.mixers import random_attention, random_mixer
-from foundry.search.parts import PARTS, setting, small_part
+from foundry.search.parts import FORMULAS, PARTS, setting, small_part
 from foundry.search.recipes import random_recipe
 from foundry.search.values import random_value
 from foundry.search.variation.naming import name_functions

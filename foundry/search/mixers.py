@@ -74,7 +74,7 @@ def written_attention(draw: Draw, width: int = 64) -> Function:
     if draw.chance(0.4):
         given["sink"] = sink(draw, "q")
     if draw.chance(0.35):
-        given["top"] = draw.choice((16, 8, 32, 4))
+        given["top"] = setting(draw, "attend", "top", width)
     if draw.chance(0.25):
         bindings.append(("past", call("scan", 1, call("softplus", _per_head("q", draw.choice((-2, -1, -3)))))))
         given["score"] = fading_score()
@@ -110,13 +110,16 @@ def _latent(draw: Draw, width: int, heads: int, pos: Expr) -> Bindings:
     ]
 
 
-def sink(draw: Draw, queries: str) -> Expr:
+def sink(draw: Draw, queries: str, source: str = "x") -> Expr:
     """A logit that takes weight and gives nothing: 0, or one number per head, learned or made from the token.
 
+    queries: their name. source: the name of the sequence that it is made from, "" where there is none.
     Xiao et al. 2023, arXiv:2309.17453; Miller 2023, "Attention is off by one".
     """
     learned = applied(fn(("x",), call("param", draw.choice((0, 1, -1)), per="head")), queries)
-    options: list[tuple[float, Expr]] = [(2, learned), (1, expr(0)), (0.5, _per_head(queries, 0))]
+    options: list[tuple[float, Expr]] = [(2, learned), (1, expr(0))]
+    if source:
+        options.append((0.5, _per_head(queries, 0, source)))
     return weighted(draw, options)
 
 
@@ -153,9 +156,8 @@ def memory(draw: Draw, width: int = 64) -> Function:
         bindings.append(("beta", call("sigmoid", _per_head("k", draw.choice((0, 1))))))
         positional.append("beta")
     decay = random_decay(draw, per_channel=not delta)
-    read = call(
-        "delta_attend" if delta else "linear_attend", *positional, **({} if decay is None else {"decay": decay})
-    )
+    named: dict[str, Value] = {} if decay is None else {"decay": decay}
+    read = call("delta_attend" if delta else "linear_attend", *positional, **named)
     out: Expr = call("merge_heads", applied(small_part(draw, "norm"), read))
     if draw.chance(0.6):
         gate = applied(small_part(draw, "activation"), call("linear", "x", width))

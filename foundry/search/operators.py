@@ -19,6 +19,8 @@ from foundry.dsl.check import check
 from foundry.dsl.format import format_genome
 from foundry.dsl.syntax import Genome
 from foundry.search.draw import Draw, drawing, weighted
+from foundry.search.variation.arguments import extend_argument, set_argument, unset_argument
+from foundry.search.variation.attending import sink_or_top
 from foundry.search.variation.blocks import delete_binding, insert_binding, parallel, rewire
 from foundry.search.variation.crossover import (
     cross_block,
@@ -32,14 +34,11 @@ from foundry.search.variation.expressions import edit_formula, replace_expressio
 from foundry.search.variation.functions import (
     Inner,
     expand,
-    extend_argument,
-    set_argument,
     swap_activation,
     swap_channels,
     swap_function,
     swap_mixer,
     swap_norm,
-    unset_argument,
 )
 from foundry.search.variation.layers import edit_pattern, specialise
 from foundry.search.variation.memories import swap_decay
@@ -153,6 +152,7 @@ _MUTATIONS: tuple[tuple[str, float, Callable[[Subject, Draw], Genome | None]], .
     ("upcycle", 0.5, upcycle),
     ("balance", 0.3, balance),
     ("decay", 0.5, swap_decay),
+    ("sink or top", 0.5, sink_or_top),
     ("edit formula", 1, edit_formula),
     ("wrap", 2, wrap),
     ("unwrap", 0.6, unwrap),

@@ -11,14 +11,27 @@ from foundry.dsl.format import format_expr
 from foundry.dsl.syntax import Expr, Name
 from foundry.dsl.types import heads, seq
 from foundry.search.draw import Draw, RandomDraw, weighted
-from foundry.search.formulas import FORMULAS, RANGES
+from foundry.search.formulas import RANGES, random_activation, random_mask, random_norm, random_score
 from foundry.search.genes import GENES, gene, head_counts
+from foundry.search.recipe_formulas import random_context, random_difficulty, random_loss, random_schedule
 from foundry.search.variation.trees import Value, applied, block, call, chain, fn, list_of, op
 from foundry.search.variation.vocabulary import SLOT_ROLES, Callee, callees, shipped
 
 # Optional arguments whose defaults follow from sizes that they do not always fit: a half of a head may be odd.
 SURE = frozenset({"rotary", "rope_dim"})
 DECIMAL = frozenset({"theta", "init", "clip", "floor", "decay"})  # written with a point though the value is whole
+
+
+FORMULAS: dict[str, Callable[[Draw, int], Expr]] = {
+    "activation": random_activation,
+    "norm": random_norm,
+    "score": random_score,
+    "mask": random_mask,
+    "schedule": random_schedule,
+    "context": random_context,
+    "difficulty": random_difficulty,
+    "loss": random_loss,
+}
 
 
 def small_part(draw: Draw, role: str, depth: int = 1, width: int = 64) -> Expr:
@@ -62,7 +75,6 @@ def _keeps(name: str, shape: str, width: int) -> bool:
     return keeps(_given(RandomDraw(random.Random(0)), shipped()[name], width, 0.0), shape, width)
 
 
-@lru_cache(maxsize=4096)
 def keeps(function: Expr, shape: str, width: int) -> bool:
     """Whether a function of shipped names maps seq[width] ("seq") or heads[4, width / 4] ("heads") to itself."""
     cut, joined, kind = ("split_heads(x, 4)", "merge_heads(y)", heads(4, width // 4))
@@ -177,13 +189,14 @@ def random_position(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
 
 def _turned(draw: Draw) -> Expr:
     """Rotary positions written out: every pair by its own speed, or the first few at speeds that a table lists."""
+    pairing: dict[str, Value] = {"interleaved": 1} if draw.chance(0.5) else {}
     if draw.chance(0.5):
         speed = op(draw.choice((1e3, 1e4, 100.0)), "**", op(op(-2, "*", _pair_index()), "/", call("width", "x")))
-        return fn(("x",), call("rotate", "x", op(call("position", "x"), "*", speed), interleaved=draw.choice((1, 0))))
+        return fn(("x",), call("rotate", "x", op(call("position", "x"), "*", speed), **pairing))
     speeds = [draw.choice((1.0, 0.5, 0.25)), draw.choice((0.1, 0.05)), 0.01][: draw.choice((2, 3))]
     turned = 2 * len(speeds)
     angle = op(call("position", "x"), "*", call("table", "x", list_of(*speeds)))
-    first = call("rotate", call("slice", "x", 0, turned), angle, interleaved=draw.choice((0, 1)))
+    first = call("rotate", call("slice", "x", 0, turned), angle, **pairing)
     return fn(("x",), call("concat", first, call("slice", "x", turned, call("width", "x"))))
 
 

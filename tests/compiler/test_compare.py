@@ -51,12 +51,7 @@ def test_genomes_that_differ_in_spelling_alone_do_not_differ(replacements):
 
 
 def test_a_function_that_is_written_out_is_no_difference_beside_a_real_one():
-    written = (
-        "  gate = silu(linear(rmsnorm(x), 176));\n"
-        "  h = rmsnorm(x);\n"
-        "  g = linear(h, 176);\n  u = linear(h, 176);\n"
-        "  x + linear(g * sigmoid(g) * u, width(x))"
-    ).split("\n", 1)[1]
+    written = ["  gate = silu(linear(rmsnorm(x), 176));", "  h = rmsnorm(x);\n  g = linear(h, 176);\n  u = linear(h, 176);\n  x + linear(g * sigmoid(g) * u, width(x))"][1]
     lines = changed(("  x + glu(rmsnorm(x), hidden = 176, act = silu)", written), ("kv_heads = 2", "kv_heads = 1"))
     assert lines == ["attention kv_heads: 2 → 1"]
 
@@ -103,7 +98,9 @@ def test_an_activation_of_the_genome_is_shown_with_what_it_does():
 
 def test_a_formula_in_a_function_that_keeps_its_name():
     text = LLAMA.replace("layer(x)", "bump(x) = x * tanh(x);\nlayer(x)").replace("silu", "bump")
-    assert changed(("tanh(x)", "tanh(2 * x)"), text=text) == ["glu act: bump(x) = x * tanh(x) → bump(x) = x * tanh(2 * x)"]
+    assert changed(("tanh(x)", "tanh(2 * x)"), text=text) == [
+        "glu act: bump(x) = x * tanh(x) → bump(x) = x * tanh(2 * x)"
+    ]
 
 
 def test_a_norm_in_every_place():
@@ -130,15 +127,21 @@ def test_a_channel_mixer():
 
 def test_a_mixture_of_experts_in_place_of_a_gated_mlp():
     (line,) = changed(
-        ("layer(x)", "sparse(x) = {\n  p = softmax(linear(x, 4));\n  experts(x, p * top(p, 2), glu(hidden = 64))\n};\nlayer(x)"),
+        (
+            "layer(x)",
+            "sparse(x) = {\n  p = softmax(linear(x, 4));\n  experts(x, p * top(p, 2), glu(hidden = 64))\n};\nlayer(x)",
+        ),
         ("glu(rmsnorm(x), hidden = 176, act = silu)", "sparse(rmsnorm(x))"),
     )
-    assert line.startswith("layer: glu(hidden = 176, act = silu) replaced by sparse(x) = { p = softmax(linear(x, 4)); experts(")
+    assert line.startswith(
+        "layer: glu(hidden = 176, act = silu) replaced by sparse(x) = { p = softmax(linear(x, 4)); experts("
+    )
 
 
 def test_the_number_of_experts():
     text = LLAMA.replace(
-        "layer(x)", "sparse(x) = {\n  p = softmax(linear(x, 4));\n  experts(x, p * top(p, 2), glu(hidden = 64))\n};\nlayer(x)"
+        "layer(x)",
+        "sparse(x) = {\n  p = softmax(linear(x, 4));\n  experts(x, p * top(p, 2), glu(hidden = 64))\n};\nlayer(x)",
     ).replace("glu(rmsnorm(x), hidden = 176, act = silu)", "sparse(rmsnorm(x))")
     lines = changed(("linear(x, 4)", "linear(x, 8)"), ("hidden = 64", "hidden = 32"), text=text)
     assert "sparse experts: 4 → 8" in lines and "experts hidden: 64 → 32" in lines and len(lines) == 3
@@ -148,8 +151,8 @@ def test_the_number_of_experts():
 
 
 def test_something_put_between_two_parts():
-    assert changed(("  x + glu", "  x = conv(x, kernel = 4);\n  x + glu")) == [
-        "layer: added conv(x + attention, kernel = 4) before rmsnorm"
+    assert changed(("  x + glu", "  x = conv(x, kernel = 8);\n  x + glu")) == [
+        "layer: added conv(x + attention, kernel = 8) before rmsnorm"
     ]
 
 
@@ -158,7 +161,7 @@ def test_something_taken_away():
 
 
 def test_a_residual_that_is_scaled():
-    assert changed(("  x + glu", "  x + 0.5 * glu")) == ["layer: glu → 0.5 * glu"]
+    assert changed(("  x + glu", "  x + 0.5 * glu")) == ["layer: x + glu → x + 0.5 * glu"]
 
 
 def test_parts_side_by_side_instead_of_one_after_the_other():
@@ -168,7 +171,7 @@ def test_parts_side_by_side_instead_of_one_after_the_other():
     )
     assert lines == [
         "layer: removed rmsnorm before glu",
-        "layer glu input: rmsnorm(x + attention(rmsnorm(x), heads = 4, kv_heads = 2, pos = rope(theta = 1e4))) → rmsnorm(x)",
+        "layer glu input: rmsnorm(x + attention) → rmsnorm(x)",
     ]
 
 

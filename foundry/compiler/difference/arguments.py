@@ -10,7 +10,7 @@ from foundry.compiler.difference.outline import Body, Step, meaning
 from foundry.dsl.program import Unit
 from foundry.dsl.quote import named, quote, shown
 from foundry.dsl.trace import closure_of
-from foundry.dsl.values import FUNCTIONS, Axis
+from foundry.dsl.values import FUNCTIONS, Axis, Partial
 
 Ratios = frozenset[tuple[float, float]]
 Known = frozenset[tuple[int, int]]
@@ -43,23 +43,39 @@ def arguments(x: Step, y: Step, place: str, known: Known, explained: Ratios) -> 
     pairs: set[tuple[int, int]] = set()
     ratios: set[tuple[float, float]] = set()
     for name, old in x.arguments.items():
-        if name not in y.arguments or not (name in x.explicit | y.explicit or _other_default(x, y, name)):
+        if name not in y.arguments:
             continue
         new = y.arguments[name]
+        numbers = isinstance(old, NUMBERS) and isinstance(new, NUMBERS)
+        if numbers and old != new:
+            ratios.add((old, new))
+        if name not in x.explicit | y.explicit and not _other_default(x, y, name):
+            continue
         if isinstance(old, FUNCTIONS) and isinstance(new, FUNCTIONS):
             if (id(old), id(new)) in known:
                 names.add(name)
             elif _differs_as_a_whole(name, x, y):
-                changes.append(Change("changed", place, name, named(old), named(new)))
+                if not _follows(old, new, explained):
+                    changes.append(Change("changed", place, name, named(old), named(new)))
                 names.add(name)
                 pairs.add((id(old), id(new)))
         elif isinstance(old, VALUES) and isinstance(new, VALUES) and old != new:
-            numbers = isinstance(old, NUMBERS) and isinstance(new, NUMBERS)
-            if numbers:
-                ratios.add((old, new))
             if not (numbers and proportional(old, new, explained)):
                 changes.append(Change("changed", place, name, shown(quote(old)), shown(quote(new))))
     return Arguments(tuple(changes), frozenset(names), frozenset(pairs), frozenset(ratios))
+
+
+def _follows(old: Any, new: Any, ratios: Ratios) -> bool:
+    """Whether two functions are one with numbers that changed in proportion to others."""
+    if not (isinstance(old, Partial) and isinstance(new, Partial) and old.given.keys() == new.given.keys()):
+        return False
+    pairs = [(p, new.given[name]) for name, p in old.given.items()]
+    numbers = all(isinstance(p, NUMBERS) and isinstance(q, NUMBERS) for p, q in pairs)
+    return (
+        named(old.function) == named(new.function)
+        and numbers
+        and all(p == q or proportional(p, q, ratios) for p, q in pairs)
+    )
 
 
 def proportional(before: float, after: float, ratios: Ratios) -> bool:

@@ -20,18 +20,22 @@ def described(step: Step, longest: int = LONGEST) -> str:
     """A step that stands alone: `attention(heads = 4)`, `conv(kernel = 4)`, `4 × layer`, `bump(x) = x * tanh(x)`."""
     if step.op == "repeat":
         return f"{step.node.attrs['times']} × {step.title or 'block'}"
-    if step.op == "call" and not (step.is_block and step.explicit - {i.title for i in step.body.inputs}):
+    if (
+        step.op == "call"
+        and step.body is not None
+        and not (step.is_block and step.explicit - {i.title for i in step.body.inputs})
+    ):
         return named(step.function, longest)
     first = step.inputs[0] if step.inputs else None
     if step.op != "call" and isinstance(first, Step) and first.is_term and first.op != "input":
-        return shown(formula(step, lambda s: s, lambda s: not s.is_term and s is not step), longest)
+        return shown(formula(step, lambda s: s, lambda s: "" if s.is_term or s is step else title(s)), longest)
     return shown(head(step), longest)
 
 
 def head(step: Step) -> Expr:
     """What a step applies, with the compile-time arguments that it is given."""
     if step.op == "repeat":
-        return Name(step.title or "layers")
+        return Name(title(step))
     if step.op == "call":
         if step.title == "fn":
             return quote(step.function)
@@ -40,10 +44,10 @@ def head(step: Step) -> Expr:
     return _call(WRITTEN.get(step.op, step.op), _settings(step))
 
 
-def formula(step: Step | float, resolve: Callable[[Step], Step], by_name: Callable[[Step], bool]) -> Expr:
+def formula(step: Step | float, resolve: Callable[[Step], Step], name_of: Callable[[Step], str]) -> Expr:
     """The expression of a step's value.
 
-    resolve: the step that one stands for. by_name: which steps within it stand by their name.
+    resolve: the step that one stands for. name_of: the name that a step stands by, or "" to write it out.
     """
 
     def inner(value: Step | float, depth: int) -> Expr:
@@ -54,8 +58,8 @@ def formula(step: Step | float, resolve: Callable[[Step], Step], by_name: Callab
             return Name(step.label or step.title)
         if step.op == "number":
             return quote(step.node.attrs["value"])
-        if (depth or not step.is_term) and by_name(step):
-            return Name(step.title or "layers") if step.op == "repeat" else Name(step.label or step.title)
+        if name := name_of(step):
+            return Name(name)
         if depth > DEEPEST:
             return ELLIPSIS
         operands = [inner(i, depth + 1) for i in step.inputs]
@@ -69,6 +73,16 @@ def formula(step: Step | float, resolve: Callable[[Step], Step], by_name: Callab
         return Call(called, (*(Argument("", o) for o in operands), *settings))
 
     return inner(step, 0)
+
+
+def written_out(step: Step) -> str:
+    """No name for any step."""
+    return ""
+
+
+def title(step: Step) -> str:
+    """What a step is called in passing."""
+    return "layers" if step.op == "repeat" and not step.title else step.title
 
 
 def _call(name: str, arguments: tuple[Argument, ...]) -> Expr:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from foundry.compiler.difference.outline import Body, Step
-from foundry.compiler.difference.spelling import described, formula, head, narrowed
+from foundry.compiler.difference.spelling import described, formula, head, narrowed, title, written_out
 from foundry.compiler.difference.view import View
 from foundry.compiler.difference.wiring import Keys, Value, is_part
 from foundry.dsl.format import format_expr
 from foundry.dsl.quote import named, quote, shown
-from foundry.dsl.syntax import Expr, Function
+from foundry.dsl.syntax import Function
 from foundry.dsl.values import Closure
 
 ENOUGH = 3  # steps of one place that are named
@@ -39,7 +39,7 @@ def slot_texts(old: str, before: Body | None, new: str, after: Body | None) -> t
     """Two functions in slots, by what the genomes call them, or by what they compute where that is the same."""
     if old != new or before is None or after is None:
         return old, new
-    p, q = narrowed(*(formula(body.result, lambda s: s, lambda _: False) for body in (before, after)))
+    p, q = narrowed(*(formula(body.result, lambda s: s, written_out) for body in (before, after)))
     return shown(p), shown(q)
 
 
@@ -71,14 +71,19 @@ def source(function: Closure | None) -> str:
 
 def formulas(a: View, b: View, found: Keys, x: Value, y: Value) -> tuple[str, str]:
     """Two values as formulas, but by its name one that the other is made of; ("", "") where they look the same."""
-    common = {found[step] for step in a.order} & {found[step] for step in b.order}
+    labels = [{found[step]: step.label for step in view.order if step.label} for view in (a, b)]
 
-    def short(step: Step) -> bool:
-        return not step.is_term or (bool(step.label) and found[step] in common)
+    def name(step: Step) -> str:
+        there = [known.get(found[step], "") for known in labels]
+        if step.is_term:
+            return step.label if all(there) else ""
+        return step.label if there[0] == there[1] and step.label else title(step)
 
-    for by_name in (short, lambda _: False):
-        p: Expr = formula(x, a.resolve, by_name)
-        q: Expr = formula(y, b.resolve, by_name)
+    def within(step: Step) -> str:
+        return "" if step in (x, y) else name(step)
+
+    for naming in (lambda step: "" if step.is_term and step in (x, y) else name(step), within, written_out):
+        p, q = formula(x, a.resolve, naming), formula(y, b.resolve, naming)
         if format_expr(p) == format_expr(q):
             continue
         before, after = (shown(e) for e in narrowed(p, q))

@@ -31,7 +31,8 @@ def upcycle(of: Subject, draw: Draw) -> Genome | None:
         expert = expert_of(of, function)
         return None if expert is None else put_function(of.genome, site, resized(draw, expert, (2, 1, 3)))
     new = mixture(draw, site.maps.width, expert=resized(draw, function, (0.5, 0.25, 1)))
-    return put_named(of, [site], "channels", new) if isinstance(new, Function) else put_function(of.genome, site, new)
+    assert isinstance(new, Function)
+    return put_named(of, [site], "channels", new)
 
 
 def resized(draw: Draw, function: Expr, factors: tuple[float, ...]) -> Expr:

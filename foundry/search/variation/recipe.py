@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from foundry.dsl.syntax import Call, Definition, Expr, Genome, Name, Number
 from foundry.search.draw import Draw, weighted
-from foundry.search.formulas import random_schedule
 from foundry.search.genes import BETAS, gene, step
 from foundry.search.parts import small_part
+from foundry.search.recipe_formulas import random_schedule
 from foundry.search.recipes import random_optimizer
 from foundry.search.variation.subject import Subject
 from foundry.search.variation.trees import (

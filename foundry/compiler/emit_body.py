@@ -80,11 +80,11 @@ class _Plan:
         self.nodes = [n for n in unit.nodes if n in needed]
         self.uses = Counter(r for n in self.nodes for r in self.reads(n))
         self.lines = {n for n in self.nodes if n.op == "repeat"}
-        self.lines |= {n for n in self.nodes if self.uses[n] > 1 and n.op not in ("param", "number")}
+        self.lines |= {n for n in self.nodes if self.uses[n] > 1 and n.op not in ("param", "number", "shared")}
         self.lines |= {n for n in self.nodes if n is not unit.result and self.is_binding(n)}
         for node in self.nodes:  # a loop starts from a variable, and computes nothing but its body
             if node.op == "repeat":
-                self.lines |= {n for n in node.tensors if n.op not in ("input", "param", "number")}
+                self.lines |= {n for n in node.tensors if n.op not in ("input", "param", "number", "shared")}
 
     def reads(self, node: Node) -> list[Node]:
         """The nodes whose text appears in the text of this one."""
@@ -236,7 +236,7 @@ class _Writer:
             return self.norm(self.context.fused)
         if node.op == "number":
             return self.context.number(node, "value")
-        if node.op == "param":
+        if node.op in ("param", "shared"):
             return Text(self.context.attribute(node))
         if node.op == "repeat" and not self.naming:
             return Text("x")

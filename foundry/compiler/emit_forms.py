@@ -15,7 +15,7 @@ from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.rules import param_shape
 
-FLAGS = ("bias", "tied", "shared", "interleaved", "learn", "numbers")
+FLAGS = ("bias", "tied", "shared", "through", "interleaved", "learn", "numbers")
 
 Slot = tuple[int, str]  # a node's index in its unit, and what the number is there
 Numbers = dict[Slot, int | float | None]
@@ -98,6 +98,8 @@ class Forms:
         """Whether a node is or contains learned weights of its own."""
         if node.op in PRIMITIVES and (PRIMITIVES[node.op].kind == "weights" or node.op == "conv"):
             return not node.attrs.get("tied")
+        if node.attrs.get("through"):  # they come from outside
+            return False
         return any(self.of[inner].weights for _, inner in self.inside(node))
 
     def is_stateful(self, node: Node) -> bool:
@@ -214,7 +216,7 @@ class Forms:
                 for name in ("by", "count", "start", "stop", "times"):
                     if name in attrs:
                         yield name, _int(attrs[name])
-        for slot, inner in self.inside(node):
+        for slot, inner in () if node.attrs.get("through") else self.inside(node):
             for name, slots in self.of[inner].arguments.items():
                 yield f"{slot}.{name}", self.numbers[inner][slots[0]]
 

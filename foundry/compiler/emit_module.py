@@ -123,9 +123,9 @@ class _Definition:
                 yield node, "", word(node, self.unit), weight(node, partial(self.number, node, building=True))
             for slot, inner in self.forms.inside(node):
                 form = self.forms.of[inner]
-                if not form.weights or (node.op == "call" and node.instance in shared):
+                if not form.weights or node.attrs.get("through") or node.instance in shared:
                     continue
-                if node.op == "call":
+                if node.op in ("call", "shared"):
                     shared.add(node.instance)
                 make = f"{form.name}({', '.join(self.passed(node, slot, form, building=True))})"
                 if node.op in ("repeat", "experts") and not node.attrs.get("shared"):
@@ -149,7 +149,11 @@ class _Definition:
         """The expression of a node's weights; tied ones are the token embedding's."""
         if node.op == "unembed" and node.attrs["tied"]:
             return f"self.{self.table(self.unit, self, node.instance)}.weight"
-        return f"self.{self.attributes[node]}"
+        return f"self.{self.attributes[self.owner(node)]}"
+
+    def owner(self, node: Node) -> Node:
+        """The node whose weights a node uses: the first of those that share them."""
+        return next(n for n in self.attributes if n is node or (n.instance and n.instance == node.instance))
 
     def table(self, unit: Unit, definition: _Definition, instance: int) -> str:
         """The path to the embedding with this instance."""
@@ -191,9 +195,10 @@ class _Definition:
             assert form.fused is not None
             return Text(TORCH_NAMES[form.fused.kind].format(codes[0]))
         if node.op == "call":
+            if node.attrs.get("through"):
+                return Text(f"{codes[0]}({', '.join([*codes[1:], *past])})")
             if form.weights:
-                owner = next(n for n in self.attributes if n.op == "call" and n.instance == node.instance)
-                return Text(f"self.{self.attributes[owner]}({', '.join([*codes, *past])})")
+                return Text(f"{self.attribute(node)}({', '.join([*codes, *past])})")
             return Text(f"{form.name}({', '.join([*codes, *self.numbers(node, form), *past])})")
         times = self.number(node, "times").code if not form.weights or node.attrs.get("shared") else ""
         if not form.weights:

@@ -30,7 +30,7 @@ def word(node: Node, unit: Unit) -> str:
         return node.name
     if node.op == "linear" and node is unit.result:
         return "out"
-    return {"param": "weight", "call": node.unit.name if node.unit else ""}.get(node.op, node.op)
+    return node.unit.name if node.op == "call" and node.unit else {"param": "weight"}.get(node.op, node.op)
 
 
 def attribute_names(parts: list[tuple[Node, str, str, str]], unit: Unit, names: Names) -> list[str]:

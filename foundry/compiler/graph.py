@@ -80,14 +80,18 @@ class _Builder:
         known: dict[Node, Any] = dict(zip(unit.inputs, inputs, strict=True))
         names = _names(unit)
         for index, node in enumerate(unit.nodes):
-            operands = [known[i] if isinstance(i, Node) else float(i) for i in node.inputs]
+            operands: list[Any] = [known[i] if isinstance(i, Node) else float(i) for i in node.inputs]
             scope = (place.scope, "shared", node.instance) if node.instance else (place.scope, index)
             if node.op == "repeat":
                 known[node] = self.repeat(node, operands, names[node], place, scope)
+            elif node.op == "shared":
+                known[node] = _Place(copies=place.copies, scope=scope)
             elif node.op == "experts":
                 known[node] = self.experts(node, operands, names[node], place, scope)
             elif node.unit is not None:
-                inside = _Place(_join(place.path, names[node]), place.times, place.copies, place.part, scope)
+                owner, operands = (operands[0], operands[1:]) if node.attrs.get("through") else (place, operands)
+                scope = owner.scope if owner is not place else scope
+                inside = _Place(_join(place.path, names[node]), place.times, owner.copies, place.part, scope)
                 known[node] = self.call(node.unit, operands, inside)
             else:
                 known[node] = self.primitive(node, operands, names[node], place, scope)

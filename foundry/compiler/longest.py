@@ -40,7 +40,7 @@ def _limits(unit: Unit, outside: Outside) -> list[int]:
         if node.unit is not None:
             inside: Outside = {
                 i: partial(_value, value, outside=outside)
-                for i, value in zip(node.unit.inputs, node.tensors, strict=False)
+                for i, value in zip(node.unit.inputs, node.tensors[bool(node.attrs.get("through")) :], strict=False)
             }
             found += _limits(node.unit, inside)
     return found

@@ -151,7 +151,7 @@ def _normal(table: _Table, unit: Unit, inputs: tuple[Poly, ...]) -> dict[Node, P
     known = dict(zip(unit.inputs, inputs, strict=True))
     for node in unit.nodes:
         args = tuple(known[i] if isinstance(i, Node) else _constant(i) for i in node.inputs)
-        if node.op == "call" and node.unit is not None:
+        if node.op == "call" and node.unit is not None and not node.attrs.get("through"):
             known[node] = _normal(table, node.unit, args)[node.unit.result]
         elif node.op in PRIMITIVES and PRIMITIVES[node.op].kind in ("pointwise", "reduce"):
             known[node] = _operation(table, node, args)

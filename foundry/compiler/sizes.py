@@ -209,7 +209,7 @@ class _Reader:
         for vertex in self.each("table"):
             x = _operands(self.graph.nodes[vertex])[0]
             if self.graph.nodes[x]["type"].has("head"):
-                self.give(self.only(vertex, "values"), LIST)
+                self.give(self.only(vertex, "numbers"), LIST)
 
     def projections(self) -> None:
         attending = set(self.attending_splits())

@@ -104,6 +104,10 @@ class _Flattener:
             place: Scope = (scope, "shared", node.instance) if node.instance else (scope, index)
             if node.op == "number":
                 known[node] = _value(node.attrs["value"]).encode()
+            elif node.op == "shared":
+                known[node] = place
+            elif node.attrs.get("through"):
+                known[node] = self.unit(node.unit, operands[1:], operands[0])
             elif node.unit is None:
                 known[node] = self.primitive(node, operands, place)
             elif node.op == "repeat":

@@ -25,8 +25,9 @@ from foundry.dsl.types import TensorType
 class Node:
     """One operation.
 
-    op: `input`, `number` (a constant result: `value` in attrs), `call`, `repeat`, or the name of a
-        primitive in the registry.
+    op: `input`, `number` (a constant result: `value` in attrs), `call`, `repeat`, `shared`, or the name of
+        a primitive in the registry. `shared` is a function with its weights, for units inside this one to call: such
+        a call has `through` in attrs, and the function as its first input.
     inputs: tensors (nodes of the same unit) and compile-time numbers, in the registry's order.
     attrs: compile-time arguments by name: numbers, strings, axis names; for `attend` also
         `score` and `mask`, a Unit each or None; for `input` its `name`; for `repeat` its `times`; for `experts`
@@ -141,7 +142,7 @@ def parameter_count(program: Program) -> int:
 def _parameters(unit: Unit, seen: set[int]) -> int:
     total = 0
     for node in unit.nodes:
-        if node.instance and node.instance in seen:
+        if (node.instance and node.instance in seen) or node.attrs.get("through"):
             continue
         if node.instance:
             seen.add(node.instance)

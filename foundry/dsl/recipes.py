@@ -44,7 +44,7 @@ def special(e: Elaborator, name: str, positional: list[Any], named: dict[str, An
             raise e.problem("F303", f"share takes a function, but this is {describe(value)}", span)
         if isinstance(value, Repeated):
             return Repeated(value.times, value.function, value.span, True)
-        return Shared(value)
+        return Shared(value, home=e.frames[-1] if e.frames else None)
     if name in ("query", "key"):
         return view(e, name, value, span)
     if not isinstance(value, Node):

@@ -46,6 +46,8 @@ class TensorType:
     def __str__(self) -> str:
         if self.is_tokens:
             return "tokens"
+        if self == FUNCTION:
+            return "a shared function"
         if self.axes == ("batch", "token"):
             return "one number per token"
         if self.is_seq:
@@ -62,6 +64,7 @@ class TensorType:
 
 TOKENS = TensorType(("batch", "token"), dtype=INTEGER)
 SCALAR = TensorType()
+FUNCTION = TensorType(("function",))  # a shared function with its weights, as units hand it to one another
 
 
 def seq(width: int) -> TensorType:

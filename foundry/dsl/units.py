@@ -9,7 +9,8 @@ from foundry.dsl.frames import POISON, Inline, Silent, describe
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Span
-from foundry.dsl.values import FUNCTIONS, Closure, Composite, Repeated, Scope, Shared
+from foundry.dsl.types import FUNCTION
+from foundry.dsl.values import FUNCTIONS, Closure, Composite, Frame, Repeated, Scope, Shared
 
 if TYPE_CHECKING:
     from foundry.dsl.elaborate import Elaborator
@@ -208,46 +209,54 @@ def chosen(gates: Node, outside: dict[Node, int] | None = None) -> int:
             return gates.type.width
 
 
-def shared(e: Elaborator, function: Shared, x: Node, span: Span, called: str) -> Node:
-    """One set of weights for every application, within the function where the first one stands."""
-    frame = e.frames[-1]
-    if function.unit is not None:
-        if function.home is not frame:
-            raise e.problem(
-                "F308",
-                "a shared function is used in more than one block",
-                span,
-                help="apply it in one function, or repeat it there: share(n * f)",
-            )
-        if (x.type,) != function.inputs:
-            raise e.problem(
-                "F301",
-                f"a shared function first took {function.inputs[0]} and now takes {x.type}",
-                span,
-                help="one set of weights has one shape",
-            )
-    else:
+def shared(e: Elaborator, function: Shared, x: Node, span: Span, called: str) -> Any:
+    """One set of weights for every application. They belong to the function where `share` stands, or to the model.
+
+    Where it is applied further inside, the weights are handed in: a `shared` node at home, which inner units capture as
+    they capture tensors, and a call `through` it.
+    """
+    home = function.home if any(frame is function.home for frame in e.frames) else e.frames[0]
+    if function.unit is None:
+        _settle(e, function, x, home, span, called)
+    elif (x.type,) != function.inputs:
+        raise e.problem(
+            "F301",
+            f"a shared function first took {function.inputs[0]} and now takes {x.type}",
+            span,
+            help="one set of weights has one shape",
+        )
+    unit = function.unit
+    assert unit is not None
+    inputs, attrs, instance = [x, *function.captured], {}, function.instance
+    if home is not e.frames[-1]:
+        if function.module is None:
+            function.module = Node("shared", (), {}, FUNCTION, unit=unit, instance=instance, span=span)
+            function.module.name = function.name or unit.name or "shared"
+            home.nodes.append(function.module)
+            e.homes[id(function.module)] = home
+        inputs, attrs, instance = [function.module, *inputs], {"through": True}, 0
+    return e.add("call", inputs, attrs, unit.result.type, span, unit=unit, instance=instance, name=called or unit.name)
+
+
+def _settle(e: Elaborator, function: Shared, x: Node, home: Frame, span: Span, called: str) -> None:
+    """Elaborate a shared function at home, for inputs like x."""
+    frames = e.frames
+    e.frames = frames[: frames.index(home) + 1]
+    try:
         with e.frame("function") as inner:
             entered = e.enter(inner, x.name or "x", x.type, x.span)
             result = e.apply(function.function, [entered], span, e.title(function.function) or called)
         if not isinstance(result, Node):
             raise e.problem("F303", f"a shared function gives {describe(result)} instead of a sequence", span)
-        unit, kept, captured = e.close(inner, result, e.title(function.function) or called)
-        if not kept:
-            raise e.problem("F308", "a shared function does not use its input", span)
-        only = unit.nodes[0] if unit.nodes else None
-        if only is not None and len(unit.nodes) == 1 and only.op == "call" and only.inputs == tuple(unit.inputs):
-            assert only.unit is not None
-            unit = only.unit
-        function.unit, function.instance = unit, e.instance()
-        function.inputs, function.captured, function.home = (x.type,), tuple(captured), frame
-    return e.add(
-        "call",
-        [x, *function.captured],
-        {},
-        function.unit.result.type,
-        span,
-        unit=function.unit,
-        instance=function.instance,
-        name=called or function.unit.name,
-    )
+        title = e.title(function.function) or function.name or called
+        unit, kept, captured = e.close(inner, result, title)
+    finally:
+        e.frames = frames
+    if not kept:
+        raise e.problem("F308", "a shared function does not use its input", span)
+    only = unit.nodes[0] if unit.nodes else None
+    if only is not None and len(unit.nodes) == 1 and only.op == "call" and only.inputs == tuple(unit.inputs):
+        assert only.unit is not None
+        unit = only.unit
+    function.unit, function.instance = unit, e.instance()
+    function.inputs, function.captured = (x.type,), tuple(captured)

@@ -81,7 +81,11 @@ class Repeated:
 
 @dataclass(eq=False)
 class Shared:
-    """`share(f)`: the first application decides the weights, later ones use the same."""
+    """`share(f)`: the first application decides the weights, later ones use the same.
+
+    name: the definition that it is the value of. home: the frame where `share` stands, to which the weights belong; None for the model's. module: the node at home by
+    which inner frames reach them, if any does.
+    """
 
     function: Any
     unit: Unit | None = None
@@ -89,6 +93,8 @@ class Shared:
     inputs: tuple[TensorType, ...] = ()
     captured: tuple[Node, ...] = ()
     home: Any = None
+    module: Node | None = None
+    name: str = ""
 
 
 Function = Union[Closure, Primitive, Special, Partial, Composite, Repeated, Shared]

@@ -74,7 +74,7 @@ def written_attention(draw: Draw, width: int = 64) -> Function:
     if draw.chance(0.4):
         given["sink"] = sink(draw, "q")
     if draw.chance(0.35):
-        given["top"] = setting(draw, "attend", "top", width)
+        given["top"] = draw.choice((16, 8, 32, 4))
     if draw.chance(0.25):
         bindings.append(("past", call("scan", 1, call("softplus", _per_head("q", draw.choice((-2, -1, -3)))))))
         given["score"] = fading_score()

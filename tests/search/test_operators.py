@@ -321,6 +321,13 @@ def test_sinks_choices_of_logits_and_the_pairing_of_a_rotation_come_and_go():
     assert any("top = " in text for text in given)
 
 
+def test_attention_of_the_prelude_gets_a_sink_or_a_choice_of_logits_in_one_step():
+    texts = proposals("sink or top", SHIPPED["llama"], 20)
+    assert all("attention_b(rmsnorm(x), heads = 4, kv_heads = 2" in text for text in texts)
+    for way in ("sink = 0", "sink = of_head(q)", "sink = split_heads(linear(x, head_count(q)", "top = "):
+        assert any(way in text for text in texts), way
+
+
 def test_expanding_copies_a_function_of_the_prelude_and_changes_the_copy():
     for child in mutants("expand", SHIPPED["llama"], 8):
         names = {definition.name for definition in parse(child.text).definitions}

@@ -15,13 +15,15 @@ from foundry.dsl.registry import CALLABLE, OPTIMIZERS, SLOTS, TRAIN
 from foundry.dsl.syntax import Definition, Genome
 from foundry.search.draw import RandomDraw
 from foundry.search.generate import random_expr, random_genome
-from foundry.search.operators import OPERATORS, mutate
+from foundry.search.operators import OPERATORS
 from foundry.search.parts import ready, use
-from foundry.search.variation.trees import free_names
+from foundry.search.variation.subject import subject
+from foundry.search.variation.trees import free_names, tidy
 from foundry.search.variation.vocabulary import callees, shipped
 
 GENOMES, PARTS, COPIES = 80, 250, 8
-ROLES = ("activation", "norm", "filter", "position", "shares", "expert", "mixer", "channels")
+# channel mixers more often: a third of the mixtures of experts among them has one of the prelude's routers
+ROLES = ("activation", "norm", "filter", "position", "shares", "expert", "mixer", *3 * ("channels",))
 
 # What neither writes, with the reason why that is right.
 UNREACHED: dict[str, str] = {}
@@ -34,21 +36,23 @@ def written(text):
 
 @pytest.fixture(scope="module")
 def reached():
-    """How often each name was written: in fresh genomes, in the parts that operators draw, and in changed copies of
-    the prelude's mixers."""
+    """How often each name was written: in fresh genomes, in the parts that operators draw, and where they copy mixers
+    of the prelude."""
     rng, found = random.Random(0), Counter()
     for _ in range(GENOMES):
         found += written(random_genome(rng))
     for role in (*ROLES, *SLOTS):
         for _ in range(PARTS):
             found += written(format_genome(Genome(1, (Definition("part", None, random_expr(rng, role)),))))
-    only = dict.fromkeys(OPERATORS, 0.0)
+    expand = OPERATORS["expand"]
     for role in ("mixer", "channels"):
         for callee in (c for c in callees(shipped(), role, "prelude") if ready(c)):
-            layer = f"layer(x) = x + mix(x); mix = {format_expr(use(RandomDraw(rng), callee, 64))};"
-            text = f"@foundry(1); {layer} model = embed(vocab = 256, width = 64) >> layer >> unembed();"
             for _ in range(COPIES):
-                found += written(mutate(text, rng, only | {"expand": 1.0, "set argument": 0.3}).text)
+                mixer = format_expr(use(RandomDraw(rng), callee, 64, richness=0.5))
+                layer = f"mix = {mixer}; layer(x) = x + mix(x);"
+                text = f"@foundry(1); {layer} model = embed(vocab = 256, width = 64) >> layer >> unembed();"
+                tree = expand.apply(subject(text), RandomDraw(rng))
+                found += written(format_genome(tidy(tree))) if tree is not None else Counter()
     return found
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from foundry.compiler.difference.changes import Change
-from foundry.compiler.difference.outline import Body, Step, meaning
+from foundry.compiler.outline import Body, Step, meaning
 from foundry.dsl.program import Unit
 from foundry.dsl.quote import named, quote, shown
 from foundry.dsl.trace import closure_of

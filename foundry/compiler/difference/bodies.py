@@ -20,9 +20,9 @@ from foundry.compiler.difference.layers import (
     sharing,
     sharing_in_words,
 )
-from foundry.compiler.difference.outline import Body, Step, as_call, meaning
+from foundry.compiler.outline import OTHER, Body, Step, as_call, meaning, purpose
 from foundry.compiler.difference.spelling import described
-from foundry.compiler.difference.view import OTHER, View, overlap, purpose, side_by_side
+from foundry.compiler.difference.view import View, overlap, side_by_side
 from foundry.compiler.difference.wiring import (
     Matched,
     disagreements,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from foundry.compiler.difference.outline import Step, as_call, title_of
+from foundry.compiler.outline import Step, as_call, title_of
 from foundry.compiler.difference.spelling import described
 from foundry.compiler.difference.view import View, overlap
 from foundry.dsl.values import FUNCTIONS

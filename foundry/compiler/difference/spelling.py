@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from foundry.compiler.difference.outline import Step
+from foundry.compiler.outline import Step
 from foundry.dsl.format import format_expr
 from foundry.dsl.quote import LONGEST, named, quote, shown
 from foundry.dsl.registry import OPERATORS, PRIMITIVES, REQUIRED

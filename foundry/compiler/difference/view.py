@@ -6,11 +6,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from foundry.compiler.difference.alignment import Pairs, align
-from foundry.compiler.difference.outline import Body, Step
+from foundry.compiler.outline import Body, Step
 from foundry.dsl.registry import PRIMITIVES
 
 ALIKE = 0.5  # the share of operations in common from which two blocks correspond
-OTHER = "other"  # a purpose that has no name
 ROUNDS = 4  # of dissolving calls that the other body has written out
 
 
@@ -133,16 +132,6 @@ def _machinery(step: Step) -> Counter[str]:
 
 def _is_formula(op: str) -> bool:
     return op not in PRIMITIVES or PRIMITIVES[op].kind in ("pointwise", "reduce") or op == "param"
-
-
-def purpose(step: Step) -> str:
-    """What a function that is no block is for."""
-    kinds = {PRIMITIVES[op].kind for op in step.content if op in PRIMITIVES}
-    if "position" in step.content:
-        return "positions"
-    if kinds <= {"pointwise", "weights", "reduce"} and step.content["mean"] + step.content["rsqrt"]:
-        return "norm"
-    return "activation" if kinds <= {"pointwise", "weights"} else OTHER
 
 
 def _without(steps: list[Step], positions: set[int]) -> list[Step]:

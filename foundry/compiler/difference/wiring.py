@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from foundry.compiler.difference.outline import Step
+from foundry.compiler.outline import Step
 from foundry.compiler.difference.view import View
 from foundry.dsl.registry import PRIMITIVES
 

@@ -21,6 +21,7 @@ from foundry.dsl.values import FUNCTIONS
 # Operations that a formula is made of, beside the elementwise ones and the reductions.
 TERMS = frozenset({"number", "param", "position", "channel_index", "table", "lookup"})
 # Operations that do not make a block of a function that has no others.
+OTHER = "other"  # a purpose that has no name
 LIGHT = TERMS | {"conv", "shift", "split_heads", "merge_heads", "concat", "slice", "rotate", "top", "penalty", "input"}
 
 
@@ -224,6 +225,16 @@ def title_of(function: Any) -> str:
     while hasattr(function, "function"):
         function = function.function
     return getattr(function, "name", "") or "fn"
+
+
+def purpose(step: Step) -> str:
+    """What a function that is no block is for."""
+    kinds = {PRIMITIVES[op].kind for op in step.content if op in PRIMITIVES}
+    if "position" in step.content:
+        return "positions"
+    if kinds <= {"pointwise", "weights", "reduce"} and step.content["mean"] + step.content["rsqrt"]:
+        return "norm"
+    return "activation" if kinds <= {"pointwise", "weights"} else OTHER
 
 
 def _functions(application: Application) -> frozenset[str]:

@@ -37,6 +37,11 @@ USUAL = {
     "mixer": "attention(heads = 4, pos = rope)", "mlp": "mlp(hidden = 256, act = gelu)", "norm": "rmsnorm", "width": 64,
     "depth": 4, "optimizer": "adamw(lr = 3e-3)", "batch": 1024, "context": 128, "more": "",
 }  # fmt: skip
+ATTEND = """fn(x) => {{
+  q = split_heads(linear(x, 64), 4);
+  k = split_heads(linear(x, 64), 4);
+  linear(merge_heads(attend(q, k, split_heads(linear(x, 64), 4), {})), 64)
+}}"""
 VARIANTS: dict[str, dict[str, object]] = {
     "usual": {},
     "width 32": {"width": 32, "mlp": "mlp(hidden = 128)"},
@@ -72,6 +77,19 @@ VARIANTS: dict[str, dict[str, object]] = {
     "recurrence, context 32": {"mixer": "recurrence()", "context": 32},
     "token shift": {"mixer": "token_shift >> attention(heads = 4, pos = rope)"},
     "query-key norm": {"mixer": "attention(heads = 4, pos = rope, norm = rmsnorm)"},
+    "linear attention": {"mixer": "linear_attention(heads = 4)"},
+    "retention": {"mixer": "retention(heads = 4)"},
+    "gated linear attention": {"mixer": "gated_linear_attention(heads = 4)"},
+    "delta rule": {"mixer": "delta_attention(heads = 4)"},
+    "delta rule, context 32": {"mixer": "delta_attention(heads = 4)", "context": 32},
+    "state space": {"mixer": "mamba()"},
+    "latent attention": {"mixer": "mla(heads = 4, rank = 16)"},
+    "sparse attention": {"mixer": ATTEND.format("top = 16")},
+    "sink": {"mixer": ATTEND.format("sink = 0")},
+    "relative positions": {"mixer": ATTEND.format("score = fn(s, i, j) => s + lookup(i - j, size = 32, per = head)")},
+    "four experts": {"mlp": "moe(count = 4, active = 2, hidden = 64)"},
+    "eight experts": {"mlp": "moe(count = 8, active = 2, hidden = 64)"},
+    "eight experts, batch 4096": {"mlp": "moe(count = 8, active = 2, hidden = 64)", "batch": 4096},
     "lion": {"optimizer": "lion(lr = 5e-4)"},
     "muon": {"optimizer": "muon(lr = 0.02)"},
     "muon, width 128": {"optimizer": "muon(lr = 0.02)", "width": 128, "mlp": "mlp(hidden = 512)"},

@@ -10,26 +10,28 @@ counted; of those that check, the nearest to what was asked for wins.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache, cached_property
-from typing import TypeVar
+from functools import cache, cached_property, partial
 
 from foundry.compiler.depth import Depth, depth_of
 from foundry.compiler.resize import Factors, resized
 from foundry.compiler.sizes import EXPERTS, HEADS, VOCAB, Sizes, sizes_of
-from foundry.dsl.check import MAX_PARAMETERS, Checked, check
+from foundry.dsl.check import MAX_PARAMETERS, Checked, check, prelude
 from foundry.dsl.diagnostics import GenomeError
+from foundry.dsl.elaborate import Elaborator
 from foundry.dsl.format import format_genome
-from foundry.dsl.program import parameter_count
+from foundry.dsl.program import Program, parameter_count
 from foundry.dsl.provenance import traced
-
-Item = TypeVar("Item")
+from foundry.dsl.syntax import Genome
 
 NEAR = math.log(1.1)  # how far from the parameters that are asked for a genome may be
 SLENDER = math.log(1.5)  # how far from its proportion of width to depth, before its heads are narrowed
 NARROWEST = 8  # channels of a head
+UNEVEN = math.log(1.3)  # how far all heads together may be from their share of the width
+GUESSES = 6  # before the rest is halved
 WIDEST = 1 << 17
 STEPS = ((256, 8), (512, 16), (1024, 32), (WIDEST, 64))  # widths up to … are multiples of …
 
@@ -51,13 +53,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Scaled:
-    """A genome at a size: its text, width, layers and parameters, and by how much its heads were narrowed."""
+    """A genome at a size: what was changed, its width, layers and parameters, and once it is written its text."""
 
-    text: str
+    factors: Factors
     width: int
     depth: int
     parameters: int
-    narrowed: int = 1
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def scale(text: str, asked: Asked) -> tuple[Scaled, Scaled]:
     if checked.program is None:
         raise GenomeError(checked.diagnostics, text)
     search = _Search(checked, asked)
-    return search.original, search.found()
+    return search.original, search.written(search.found())
 
 
 def _far(scaled: Scaled, parameters: int) -> float:
@@ -92,13 +94,19 @@ class _Search:
     def __init__(self, checked: Checked, asked: Asked):
         assert checked.program is not None
         self.checked, self.asked, self.genome = checked, asked, checked.program.genome
+        self.program = checked.program
         program = traced(checked.program)
         self.sizes: Sizes = sizes_of(program)
         self.depth: Depth = depth_of(program)
-        self.original = Scaled("", self.sizes.width, self.depth.total, parameter_count(checked.program))
         self.made = cache(self._made)
-        self.seen: dict[str, Scaled] = {}
+        self.seen: list[Scaled] = []
         self._refuse()
+
+    @property
+    def original(self) -> Scaled:
+        """The genome as it is."""
+        width = self.sizes.width
+        return Scaled(Factors(width, Fraction(1), Fraction(1)), width, self.depth.total, parameter_count(self.program))
 
     def _refuse(self) -> None:
         asked, depth = self.asked, self.depth
@@ -124,11 +132,14 @@ class _Search:
     @cached_property
     def ways(self) -> list[Way]:
         """Heads as wide as they are, then narrower ones."""
-        counts = {size.value for size in self.sizes.of(HEADS)}
-        singles = (False, True) if 1 in counts and counts != {1} else (False,)
         halvings = [Fraction(1)]
         while self.sizes.channels and min(self.sizes.channels) * halvings[-1] / 2 >= NARROWEST:
             halvings.append(halvings[-1] / 2)
+        singles = [False]
+        counts = {size.value for size in self.sizes.of(HEADS)}
+        if 1 in counts and counts != {1}:
+            doubled = Factors(2 * self.sizes.width, Fraction(2), Fraction(1))
+            singles = [True] if self._counted(doubled, self.depth.total) is None else [False, True]
         return [Way(head, single) for head in halvings for single in singles]
 
     def widths(self, way: Way) -> Sequence[int]:
@@ -151,16 +162,33 @@ class _Search:
 
     def _made(self, way: Way, width: int, depth: int) -> Scaled | None:
         """The genome with a width and so many layers, or None where that is none."""
-        factors = Factors(width, self._heads(way, width), way.head, way.single_stays, self.asked.vocab, self.asked.experts)
+        factors = self._factors(way, width)
+        if abs(math.log(factors.heads * factors.head * self.sizes.width / width)) > UNEVEN and self.sizes.of(HEADS):
+            return None
+        parameters = self._counted(factors, depth)
+        if parameters is None:
+            return None
+        self.seen.append(Scaled(factors, width, depth, parameters))
+        return self.seen[-1]
+
+    def _factors(self, way: Way, width: int) -> Factors:
+        asked, heads = self.asked, self._heads(way, width)
+        return Factors(width, heads, way.head, way.single_stays, asked.vocab, asked.experts)
+
+    def _genome(self, factors: Factors, depth: int) -> Genome | None:
         genome = resized(self.genome, self.sizes, factors, self.checked.sorts)
+        return None if genome is None else self.depth.put(depth, genome)
+
+    def _counted(self, factors: Factors, depth: int) -> int | None:
+        """The parameters of a candidate, or None where it is no genome that checks."""
+        genome = self._genome(factors, depth)
         if genome is None:
             return None
-        text = format_genome(self.depth.put(depth, genome))
-        program = check(text).program
-        if program is None:
+        elaborator = Elaborator(genome, prelude())
+        model = elaborator.model()
+        if model is None or any(diagnostic.severity == "error" for diagnostic in elaborator.diagnostics):
             return None
-        made = Scaled(text, width, depth, parameter_count(program), int(1 / way.head))
-        return self.seen.setdefault(text, made)
+        return parameter_count(Program(genome, model, self.program.recipe, model.result.type.width))
 
     # ---- choices ------------------------------------------------------------------------------------------------
 
@@ -218,71 +246,96 @@ class _Search:
 
     def nearest(self, way: Way, parameters: int) -> Scaled | None:
         """The best candidate of one way of changing the heads."""
-        widths = self.widths(way) if self.asked.width is None else [self.asked.width]
-        depths = self.depth.reachable if self.asked.depth is None else [self.asked.depth]
-        if self.asked.width is not None:
-            if self.asked.width not in self.widths(way):
-                return None
-            candidates = around(depths, lambda depth: self.made(way, self.asked.width or 0, depth), parameters)
+        widths, depths = self.widths(way), self.depth.reachable
+        width, depth = self.asked.width, self.asked.depth
+        if width is not None:
+            candidates = around(depths, lambda n: self.made(way, width, n), parameters) if width in widths else []
         else:
-            candidates = [c for depth in self._slender(way, widths, depths, parameters)
-                          for c in self._at(way, widths, depth, parameters)]  # fmt: skip
+            rows = [depth] if depth is not None else self._slender(way, widths, parameters)
+            candidates = [c for row in rows for c in around(widths, partial(self._row, way, row), parameters)]
         return min(candidates, key=lambda c: self.cost(c, parameters), default=None)
 
-    def _at(self, way: Way, widths: Sequence[int], depth: int, parameters: int) -> list[Scaled]:
-        return around(widths, lambda width: self.made(way, width, depth), parameters)
+    def _row(self, way: Way, depth: int, width: int) -> Scaled | None:
+        return self.made(way, width, depth)
 
-    def _slender(self, way: Way, widths: Sequence[int], depths: Sequence[int], parameters: int) -> Sequence[int]:
-        """The numbers of layers at which the proportion of width to depth is about the original one: the more layers,
-        the narrower is a model of so many parameters."""
-        low, high = 0, len(depths)
-        while low < high:
-            middle = (low + high) // 2
-            candidates = self._at(way, widths, depths[middle], parameters)
-            wide = [c for c in candidates if c.width / c.depth > self.sizes.width / self.depth.total]
-            low, high = (middle + 1, high) if wide else (low, middle)
-        return depths[max(0, low - 2) : low + 2]
+    def _slender(self, way: Way, widths: Sequence[int], parameters: int) -> list[int]:
+        """The numbers of layers at which a model of so many parameters has about the original proportions."""
+        depths = self.depth.reachable
+
+        def similar(depth: int) -> Scaled | None:
+            ideal = depth * self.sizes.width / self.depth.total
+            return self.made(way, min(widths, key=lambda width: abs(width - ideal)), depth)
+
+        found = {candidate.depth for candidate in around(depths, similar, parameters)}
+        near = {i for i, depth in enumerate(depths) if depth in found}
+        return [depth for i, depth in enumerate(depths) if {i - 1, i, i + 1} & near] or list(depths[:3])
+
+    def written(self, found: Scaled) -> Scaled:
+        """A candidate with its text, checked as a whole."""
+        genome = self._genome(found.factors, found.depth)
+        assert genome is not None
+        text = format_genome(genome)
+        diagnostics = check(text).diagnostics
+        if any(diagnostic.severity == "error" for diagnostic in diagnostics):
+            raise ScaleError(f"at a width of {found.width} it does not check: {diagnostics[0].message}")
+        return replace(found, text=text)
 
     # ---- words --------------------------------------------------------------------------------------------------
 
     def _mistake(self, ways: list[Way], width: int, depth: int) -> str:
-        """Why the genome does not check at a size."""
+        """Why the genome does not check at a width."""
         for way in ways:
-            factors = Factors(width, self._heads(way, width), way.head, way.single_stays, self.asked.vocab, self.asked.experts)
-            genome = resized(self.genome, self.sizes, factors, self.checked.sorts)
-            if genome is not None:
-                found = check(format_genome(self.depth.put(depth, genome))).diagnostics
-                errors = [diagnostic.message for diagnostic in found if diagnostic.severity == "error"]
-                if errors:
-                    return errors[0]
+            genome = self._genome(self._factors(way, width), depth)
+            found = check(format_genome(genome)).diagnostics if genome is not None else ()
+            errors = [diagnostic.message for diagnostic in found if diagnostic.severity == "error"]
+            if errors:
+                return errors[0]
         return "a number of heads, or of channels of a head, would be no whole number"
 
     def excuse(self, parameters: int) -> str:
         """Why there is no genome with so many parameters, and what there is."""
-        known = sorted(self.seen.values(), key=lambda made: made.parameters)
+        known = sorted(self.seen, key=lambda made: made.parameters)
         below = next((made for made in reversed(known) if made.parameters < parameters), None)
         above = next((made for made in known if made.parameters > parameters), None)
         nearest = _or(*(made and f"{made.parameters:,} (width {made.width}, depth {made.depth})" for made in (below, above)))
         words = f"{parameters:,} parameters cannot be reached within a tenth: the nearest have {nearest}"
-        vocab = self.asked.vocab or self.checked.program.vocab  # type: ignore[union-attr]
+        vocab = self.asked.vocab or self.program.vocab
         if above is not None and below is None and vocab * above.width > parameters / 2:
             words += f"; {vocab:,} tokens take {vocab * above.width:,} of them: ask for fewer with --vocab"
         return words
 
 
-def around(items: Sequence[Item], made: Callable[[Item], Scaled | None], parameters: int) -> list[Scaled]:
-    """The candidates next below and above a number of parameters, among items in whose order it grows."""
-    low, high = 0, len(items)
-    while low < high:
-        middle = (low + high) // 2
-        found, index = None, middle
-        while found is None and index < min(high, middle + 4):
-            found, index = made(items[index]), index + 1
-        if found is not None and found.parameters < parameters:
-            low = index
-        else:
-            high = middle
-    return [found for item in items[max(0, low - 2) : low + 2] if (found := made(item)) is not None]
+def around(items: Sequence[int], made: Callable[[int], Scaled | None], parameters: int) -> list[Scaled]:
+    """The candidates next below and above a number of parameters, among items in whose order it grows.
+
+    About as its power of the item; so each guess is where that would come to it.
+    """
+    low, high = -1, len(items)
+    known: dict[int, int] = {}
+    while high - low > 1:
+        index = min(max(_guess(items, known, low, high, parameters), low + 1), high - 1)
+        step = next((i for i in range(index, min(high, index + 4)) if made(items[i]) is not None), None)
+        found = made(items[step]) if step is not None else None
+        if step is None or found is None:
+            high = index
+            continue
+        known[step] = found.parameters
+        low, high = (step, high) if found.parameters < parameters else (low, index if step > index else step)
+    return [found for item in items[max(0, low - 1) : low + 3] if (found := made(item)) is not None]
+
+
+def _guess(items: Sequence[int], known: dict[int, int], low: int, high: int, parameters: int) -> int:
+    """Where to look next between two places: where the two known counts nearest to it would have it, or halfway."""
+    if not known:
+        return bisect_left(items, items[len(items) // 2])
+    nearest = sorted(known, key=lambda i: abs(math.log(known[i] / parameters)))[:2]
+    a = nearest[0]
+    power = 2.0
+    if len(nearest) == 2 and known[a] != known[nearest[1]] and items[a] != items[nearest[1]]:
+        b = nearest[1]
+        power = max(0.5, math.log(known[a] / known[b]) / math.log(items[a] / items[b]))
+    goal = bisect_left(items, items[a] * (parameters / known[a]) ** (1 / power))
+    return goal if low < goal < high and goal not in known and len(known) < GUESSES else (low + high) // 2
 
 
 def _grid() -> Iterator[int]:

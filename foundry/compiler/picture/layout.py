@@ -1,31 +1,28 @@
 """Where everything in a picture stands: layers from top to bottom, lines that run straight where they can.
 
-After Sugiyama, Tagawa and Toda 1981, IEEE Transactions on Systems, Man, and Cybernetics 11(2): ranks by the longest
-path, lines through the ranks between, an order within each rank, then coordinates.
+After Sugiyama, Tagawa and Toda 1981, "Methods for visual understanding of hierarchical system structures": ranks by
+the longest path, lines through the ranks between, an order within each rank, then coordinates.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import pairwise
 
-from foundry.compiler.picture.columns import Item, columns
+from foundry.compiler.picture.columns import Item, Link, columns
 from foundry.compiler.picture.scene import Box, Scene
-from foundry.compiler.picture.text import compact, mono, width
+from foundry.compiler.picture.sizes import STRIP, Size, exit_label, frame_height, size_of
 
-TITLE, DETAIL, LABEL = 13.0, 11.0, 10.0  # sizes of text
-PAD, LINE, BAR = 12.0, 15.0, 32.0  # inside of boxes; of a line of text; of a frame's title
-CIRCLE, PILL = 22.0, 24.0
-STRIP = 15.0  # below a box, for the type of what it gives
-CHANNEL, TRACK = 20.0, 9.0  # between ranks: of itself, and for each line that runs across
-MARGIN = 18.0  # of a frame
-
+CHANNEL, TRACK = 14.0, 8.0  # between ranks: of itself, and for each line that runs across
+BESIDE, LANE = 22.0, 14.0  # between boxes, and beside lines on their way through
+CORNER = 6.0  # of a line that turns
 Point = tuple[float, float]
 
 
-@dataclass
+@dataclass(eq=False)
 class Placed:
-    """A box with its place: the left and upper edge, in the coordinates of the scene around it."""
+    """A box with its place: its left and upper edge in the coordinates of the scene around it, and what is inside."""
 
     box: Box
     x: float
@@ -33,91 +30,297 @@ class Placed:
     width: float
     height: float
     inner: Arranged | None = None
+    inner_at: Point = (0.0, 0.0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Line:
-    """A connection: its corners, and whether it ends in an arrow. label: what flows, at its start."""
+    """A connection from box to box by its corners. arrow: whether it ends in one."""
 
-    points: list[Point]
-    arrow: bool
     source: Box
     target: Box
+    points: list[Point]
+    arrow: bool
 
 
-@dataclass
+@dataclass(eq=False)
+class Label:
+    """The type of a value, beside the line that carries it: where its left end stands, and its base line."""
+
+    text: str
+    x: float
+    y: float
+
+
+@dataclass(eq=False)
 class Arranged:
-    """A scene with places. Ports lie on its upper edge and the end on its lower one, at the given distances from the
+    """A scene with places. Inputs come in at the upper edge and the result leaves at the lower one, so far from the
     left."""
 
     width: float
     height: float
     placed: list[Placed]
     lines: list[Line]
+    labels: list[Label]
     ports: dict[Box, float]
     end: float
 
 
 @dataclass(eq=False)
-class _Size:
-    width: float
-    height: float
-    entries: dict[int, float]  # where inputs enter, from the middle
-    exit: float = 0.0  # where the result leaves, from the middle
-    inner: Arranged | None = None
+class _Line:
+    """A connection on its way through the ranks. side: whether it enters its target from the side."""
+
+    source: Box
+    target: Box
+    entry: int
+    stops: list[Item]
+    side: bool = False
 
 
 def arrange(scene: Scene) -> Arranged:
-    """Places for everything in a scene."""
-    return _Arrangement(scene).arranged()
+    """Places for everything in a scene, from the inside out."""
+    inner = {box: arrange(box.inner) for box in scene.boxes if box.inner is not None}
+    return _Arrangement(scene, inner).arranged()
 
 
-def label_width(box: Box) -> float:
-    return mono(box.label, LABEL) + 8 if box.label else 0.0
+class _Arrangement:
+    def __init__(self, scene: Scene, inner: dict[Box, Arranged]):
+        self.scene, self.inner = scene, inner
+        self.boxes = [*scene.ports, *scene.boxes, scene.end]
+        self.sizes = {box: self.size(box) for box in self.boxes}
+        self.rank = self.ranked()
+        self.item = {box: self.standing(box) for box in self.boxes}
+        self.lines: list[_Line] = []
+        self.ranks: list[list[Item]] = [[] for _ in range(self.rank[scene.end] + 1)]
+
+    def size(self, box: Box) -> Size:
+        inside = self.inner.get(box)
+        return (
+            size_of(box)
+            if inside is None
+            else size_of(box, inside.width, inside.height, list(inside.ports.values()), inside.end)
+        )
+
+    def standing(self, box: Box) -> Item:
+        size = self.sizes[box]
+        label = max(0.0, size.exit + exit_label(box))
+        return Item(self.rank[box], size.width / 2, max(size.width / 2, label), BESIDE, box)
+
+    # ---- ranks and order ----------------------------------------------------------------------------------------
+
+    def ranked(self) -> dict[Box, int]:
+        """Ranks by the longest path from the inputs; what has no input stands just above what reads it."""
+        rank: dict[Box, int] = dict.fromkeys(self.scene.ports, 0)
+        for box in self.scene.boxes:
+            rank[box] = max((rank[i] + 1 for i in box.inputs), default=1 if self.scene.ports else 0)
+        readers: dict[Box, list[Box]] = defaultdict(list)
+        for box in self.scene.boxes:
+            for i in box.inputs:
+                readers[i].append(box)
+        for box in reversed(self.scene.boxes):
+            if not box.inputs and readers[box]:
+                rank[box] = min(rank[r] for r in readers[box]) - 1
+        rank[self.scene.end] = max(rank.values(), default=0) + 1
+        return rank
+
+    def behind(self) -> dict[Box, set[Box]]:
+        """For each box everything that it depends on."""
+        out: dict[Box, set[Box]] = {}
+        for box in self.boxes:
+            out[box] = {box}.union(*(out[i] for i in box.inputs))
+        return out
+
+    def route(self) -> None:
+        """Lines through the ranks. Where values meet, the one that went around comes in from the side; if neither did,
+        both do."""
+        behind = self.behind()
+        for box in self.boxes:
+            straight = self.main_input(box, behind) if box.shape == "circle" else None
+            for n, source in enumerate(box.inputs):
+                side = box.shape == "circle" and n != straight
+                last = self.rank[box] + side
+                stops = [Item(r, 0.0, 0.0, LANE) for r in range(self.rank[source] + 1, last)]
+                self.lines.append(_Line(source, box, n, stops, side))
+
+    def main_input(self, box: Box, behind: dict[Box, set[Box]]) -> int | None:
+        """Of the values that meet, the one that came through the others' depth, if there is one."""
+        for n, source in enumerate(box.inputs):
+            others = [other for m, other in enumerate(box.inputs) if m != n]
+            above = self.rank[source] == self.rank[box] - 1
+            if above and all(other in behind[source] and other is not source for other in others):
+                return n
+        return None
+
+    def order(self) -> None:
+        """Each rank from left to right: what comes first as an argument stands on the left."""
+        into: dict[Box, list[_Line]] = defaultdict(list)
+        for line in self.lines:
+            into[line.target].append(line)
+        seen: set[Box] = set()
+        stack: list[Box | Item] = [self.scene.end]
+        while stack:
+            thing = stack.pop()
+            if isinstance(thing, Item):
+                self.ranks[thing.rank].append(thing)
+                continue
+            if thing in seen:
+                continue
+            seen.add(thing)
+            lines = into[thing]
+            left = [line for line in lines if line.side and line.entry == 0]
+            right = [line for line in lines if line not in left]
+            upward: list[Box | Item] = []
+            for line in left:
+                upward += [*reversed(line.stops), line.source]
+            upward.append(self.item[thing])
+            for line in right:
+                upward += [*reversed(line.stops), line.source]
+            stack += reversed(upward)
+        for box in self.boxes:  # inputs that nothing reads
+            if box not in seen:
+                self.ranks[self.rank[box]].append(self.item[box])
+
+    # ---- coordinates --------------------------------------------------------------------------------------------
+
+    def links(self) -> tuple[list[Link], list[Link], list[tuple[Item, Item]]]:
+        """Pieces of lines, those that are to be straight, and what meets from the side."""
+        pieces: list[Link] = []
+        lanes: list[Link] = []
+        level = []
+        down: dict[Item, list[Link]] = defaultdict(list)
+        up: dict[Item, list[Link]] = defaultdict(list)
+        for line in self.lines:
+            start, goal = self.item[line.source], self.item[line.target]
+            path = [start, *line.stops] if line.side else [start, *line.stops, goal]
+            for a, b in pairwise(path):
+                leaves = self.sizes[line.source].exit if a is start else 0.0
+                enters = self.sizes[line.target].entries.get(line.entry, 0.0) if b is goal else 0.0
+                link = Link(a, b, leaves, enters)
+                pieces.append(link)
+                down[a].append(link)
+                up[b].append(link)
+                if a.box is None and b.box is None:
+                    lanes.append(link)
+            if line.side:
+                level.append((path[-1], goal))
+        main_down = {item: _main_down(found) for item, found in down.items()}
+        main_up = {item: _middle(sorted(found, key=lambda link: link.enters)) for item, found in up.items()}
+        chains = [link for link in pieces if main_down[link.upper] is link and main_up[link.lower] is link]
+        return pieces, [*lanes, *(link for link in chains if link not in lanes)], level
+
+    def arranged(self) -> Arranged:
+        self.route()
+        self.order()
+        pieces, straight, level = self.links()
+        x = columns(self.ranks, pieces, straight, level)
+        left = min(x[i] - i.left for rank in self.ranks for i in rank)
+        x = {item: value - left for item, value in x.items()}
+        total = max(x[i] + i.right for rank in self.ranks for i in rank)
+        tops, heights, tracks = self.vertical(x)
+        placed = [self.place(box, x, tops, heights) for box in self.scene.boxes]
+        where = {p.box: p for p in placed}
+        lines = _once([self.drawn(line, x, tops, heights, tracks, where) for line in self.lines])
+        ports = {port: x[self.item[port]] for port in self.scene.ports}
+        height = tops[-1]
+        labels = [
+            Label(p.box.label, p.x + p.width / 2 + self.sizes[p.box].exit + 5, p.y + p.height + STRIP - 4)
+            for p in placed if p.box.label
+        ] + [Label(port.label, at + 5, STRIP - 4) for port, at in ports.items() if port.label]  # fmt: skip
+        return Arranged(total, height, placed, lines, labels, ports, x[self.item[self.scene.end]])
+
+    def vertical(self, x: dict[Item, float]) -> tuple[list[float], list[float], dict[tuple[int, Box], float]]:
+        """The top and the height of each rank, and how far below a rank each source's line runs across."""
+        heights = [max((self.height(i) for i in rank), default=0.0) for rank in self.ranks]
+        spans: dict[int, dict[Box, list[float]]] = defaultdict(lambda: defaultdict(list))
+        for line in self.lines:
+            points = self.stops(line, x)
+            for (rank, a), (_, b) in pairwise(points):
+                if abs(a - b) > 0.5:
+                    spans[rank][line.source] += [a, b]
+        tops, tracks, y = [], {}, 0.0
+        for rank, height in enumerate(heights):
+            tops.append(y)
+            used: list[list[tuple[float, float]]] = []
+            for source, ends in sorted(spans[rank].items(), key=lambda e: max(e[1]) - min(e[1])):
+                span = (min(ends) - 4, max(ends) + 4)
+                free = next((n for n, t in enumerate(used) if all(span[1] < a or b < span[0] for a, b in t)), len(used))
+                if free == len(used):
+                    used.append([])
+                used[free].append(span)
+                tracks[rank, source] = CHANNEL / 2 + TRACK * free
+            y += height + (
+                CHANNEL + TRACK * max(0, len(used) - 1) + (4 if used else 0) if rank < len(heights) - 1 else 0
+            )
+        return tops, heights, tracks
+
+    def height(self, item: Item) -> float:
+        if not isinstance(item.box, Box):
+            return 0.0
+        strip = STRIP if item.box.label else 0.0
+        return self.sizes[item.box].height + strip
+
+    def stops(self, line: _Line, x: dict[Item, float]) -> list[tuple[int, float]]:
+        """The ranks that a line passes and where, from its source to its target."""
+        source, target = self.item[line.source], self.item[line.target]
+        out = [(source.rank, x[source] + self.sizes[line.source].exit)]
+        out += [(stop.rank, x[stop]) for stop in line.stops]
+        if not line.side:
+            out.append((target.rank, x[target] + self.sizes[line.target].entries.get(line.entry, 0.0)))
+        return out
+
+    def place(self, box: Box, x: dict[Item, float], tops: list[float], heights: list[float]) -> Placed:
+        size, item = self.sizes[box], self.item[box]
+        rank = item.rank
+        y = tops[rank] + (heights[rank] - self.height(item)) / 2
+        placed = Placed(box, x[item] - size.width / 2, y, size.width, size.height, self.inner.get(box))
+        placed.inner_at = (size.inside, frame_height(box))
+        return placed
+
+    def drawn(
+        self,
+        line: _Line,
+        x: dict[Item, float],
+        tops: list[float],
+        heights: list[float],
+        tracks: dict[tuple[int, Box], float],
+        where: dict[Box, Placed],
+    ) -> Line:
+        """The corners of a line."""
+        stops = self.stops(line, x)
+        source, target = where.get(line.source), where.get(line.target)
+        points = [(stops[0][1], source.y + source.height if source is not None else 0.0)]
+        for (rank, a), (_, b) in pairwise(stops):
+            if abs(a - b) > 0.5:
+                level = tops[rank] + heights[rank] + tracks[rank, line.source]
+                points += [(a, level), (b, level)]
+        last = stops[-1][1]
+        if target is None:
+            points.append((last, tops[-1]))
+        elif line.side:
+            middle = target.y + target.height / 2
+            edge = target.x if last < target.x else target.x + target.width
+            points += [(last, middle), (edge, middle)]
+        else:
+            points.append((last, target.y))
+        return Line(line.source, line.target, points, target is not None and line.target.shape != "frame")
 
 
-def size_of(box: Box) -> _Size:
-    """The room that a box takes, with what is inside."""
-    if box.shape == "circle":
-        return _Size(CIRCLE, CIRCLE, {})
-    if box.shape in ("port", "end"):
-        return _Size(0, 0, {})
-    if box.inner is not None:
-        return _frame_size(box, arrange(box.inner))
-    if box.shape == "pill":
-        return _spread(box, _Size(max(width(box.title, DETAIL) + 20, 36), PILL, {}))
-    top = width(box.title, TITLE, bold=True) + (mono(compact(box.parameters), LABEL) + 14 if box.parameters else 0)
-    wide = max([top + (mono(box.badge, LABEL) + 20 if box.badge else 0), *(width(d, DETAIL) for d in box.details)])
-    names = LINE - 3 if len(box.inputs) > 1 else 0
-    return _spread(box, _Size(max(wide + 2 * PAD, 24.0 * len(box.inputs)), 22 + LINE * (len(box.details) + 0.4) + names, {}))
+def _once(lines: list[Line]) -> list[Line]:
+    """Lines that leave one box together: what they share is drawn once, by the longest of them."""
+    reached: dict[Box, float] = {}
+    for line in sorted(lines, key=lambda line: -line.points[1][1]):
+        (x, top), (_, bottom) = line.points[:2]
+        if reached.get(line.source, top) >= bottom and len(line.points) > 2:
+            line.points[0] = (x, max(top, bottom - CORNER))
+        reached.setdefault(line.source, bottom)
+    return lines
 
 
-def _spread(box: Box, size: _Size) -> _Size:
-    """Inputs side by side along the upper edge."""
-    count = len(box.inputs)
-    size.entries = {n: size.width * ((n + 1) / (count + 1) - 0.5) for n in range(count)}
-    return size
+def _main_down(links: list[Link]) -> Link | None:
+    """Which of the lines that leave an item goes on straight: the middle one, those that go around left aside."""
+    boxes = [link for link in links if link.lower.box is not None]
+    return _middle(boxes or links)
 
 
-def frame_heading(box: Box) -> tuple[float, float]:
-    """The room that a frame's title takes at its left, and its badge at its right."""
-    left = PAD + width(box.title, TITLE, bold=True) + 10
-    right = PAD + (mono(compact(box.parameters), LABEL) + 8 if box.parameters else 0)
-    right += mono(box.badge, LABEL) + 20 if box.badge else 0
-    return left, right
-
-
-def _frame_size(box: Box, inner: Arranged) -> _Size:
-    """A frame around a scene: the title stands beside the lines that come in."""
-    left, right = frame_heading(box)
-    ports = list(inner.ports.values()) or [inner.width / 2]
-    shift = max(MARGIN, left + 8 - min(ports))
-    total = max(shift + inner.width + MARGIN, shift + max(ports) + 8 + right, left + right)
-    extra = LINE * len(box.details)
-    size = _Size(total, inner.height + BAR + MARGIN / 2 + extra, {}, shift + inner.end - total / 2, inner)
-    for n, port in enumerate(inner.ports.values()):
-        size.entries[n] = shift + port - total / 2
-    for n in range(len(inner.ports), len(box.inputs)):  # what goes to the frame itself: the gates of experts
-        size.entries[n] = total / 2 - 14
-    size.inner = inner
-    return size
+def _middle(links: list[Link]) -> Link | None:
+    return links[len(links) // 2] if len(links) % 2 else None

@@ -101,7 +101,7 @@ class _Canvas:
         several = len(self.body.inputs) > 1
         for step in self.body.inputs:
             label = f"{step.title} {step.type}" if several else str(step.type)
-            self.of[step] = Box("port", "port", step.title, label="" if step.type.is_tokens else label)
+            self.of[step] = Box("port", "port", step.title, label=label)
         ports = tuple(self.of[step] for step in self.body.inputs)
         self.readers = Counter(i for step in self.body.steps for i in step.inputs if isinstance(i, Step))
         self.readers[self.body.result] += 1
@@ -117,8 +117,8 @@ class _Canvas:
         """Whether a step depends on no value of the sequence: a learned number, a position, arithmetic on them."""
         if step.op in LEAVES:
             return True
-        return step.is_term and step.op != "input" and all(
-            not isinstance(i, Step) or self.is_leaf(i) for i in step.inputs
+        return (
+            step.is_term and step.op != "input" and all(not isinstance(i, Step) or self.is_leaf(i) for i in step.inputs)
         )
 
     # ---- kinds of boxes -----------------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ class _Canvas:
                 if self.is_leaf(leaf):
                     self.alone(leaf)
             box.inputs = tuple(self.of[i] for i in read)
-            box.names = argument_names(step) if len(read) > 1 else ()
+            box.names = argument_names(step)[: len(read)] if len(read) > 1 else ()
         box.steps = (*box.steps, *(leaves or ()), step)
         box.parameters += self.painter.parameters(n for s in (*(leaves or ()), step) for n in nodes(s))
         first = next((i for i in step.inputs if isinstance(i, Step)), None)
@@ -303,7 +303,9 @@ def kind_of(step: Step) -> str:
     """What a box is for: weights, memory (what looks along the sequence), norm, activation, vocabulary, routing,
     structure or block."""
     if step.op == "call":
-        return "block" if step.is_block else {"norm": "norm", "activation": "activation"}.get(purpose(step), "structure")
+        return (
+            "block" if step.is_block else {"norm": "norm", "activation": "activation"}.get(purpose(step), "structure")
+        )
     if step.op in ("repeat", "experts"):
         return "block"
     if step.op in ("embed", "unembed"):

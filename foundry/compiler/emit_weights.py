@@ -21,8 +21,8 @@ def word(node: Node, unit: Unit) -> str:
     if node.op == "experts":
         return "experts"
     if node.op == "repeat":
-        single = node.unit.name if node.name == "layers" and node.unit is not None else node.name
-        single = single or "layer"
+        applied = "" if node.bound or node.name == "layers" else node.name  # a binding's name is that of the result
+        single = applied or (node.unit.name if node.unit is not None else "") or "layer"
         return single if node.attrs.get("shared") or single.endswith("s") else single + "s"
     if node.op == "embed" and (len(node.name) < 2 or node.name.endswith("_embed")):
         return "embed" if node.tensors[0].type.is_tokens else "positions"
@@ -85,7 +85,9 @@ def _filled(number: Callable[[str], Text], shape: tuple[int, ...], heads: bool, 
     constant = {"1": "ones", "1.0": "ones", "0": "zeros", "0.0": "zeros"}.get(init)
     if constant and shape:
         return f"torch.{constant}({', '.join(sizes)})"
-    decimal = init if re.fullmatch(r"-?\d+\.\d+", init) else f"float({init})"
+    decimal = f"{init}.0" if re.fullmatch(r"-?\d+", init) else init
+    if not re.match(r"-?\d", init):  # an argument, which may be a whole number
+        decimal = f"float({init})"
     if not shape:
         return f"torch.tensor({decimal})"
     return f"torch.full(({', '.join(sizes)}{',' if len(sizes) == 1 else ''}), {decimal})"

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from foundry import __version__
-from foundry.cli import evaluation, evolution, genomes, language, rewriting, runs, variation
+from foundry.cli import evaluation, evolution, genomes, language, rewriting, runs, structure, variation
 from foundry.cli.failures import BROKEN_PIPE, INTERRUPTED, MISUSE, Failure
 
 EXAMPLES = """\b
@@ -44,7 +44,7 @@ def root(
         print(context.get_help())
 
 
-for group in (genomes, rewriting, language, variation, evaluation, evolution, runs):
+for group in (genomes, structure, rewriting, language, variation, evaluation, evolution, runs):
     group.register(app)
 
 # The root of all command-line errors is click's or typer's own, by typer's version.

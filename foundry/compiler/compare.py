@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 from foundry.compiler.cost import Cost, cost
 from foundry.compiler.difference.bodies import Comparer, Inside
 from foundry.compiler.difference.changes import Change, merged
-from foundry.compiler.outline import Body, meaning, outline, outline_function
 from foundry.compiler.difference.words import NOTHING, name_of, slot_texts
+from foundry.compiler.outline import Body, meaning, outline, outline_function
 from foundry.dsl.canonical import architecture_hash, canonical_hash
 from foundry.dsl.check import load_program
 from foundry.dsl.program import Optimizer, Program, Recipe, Unit

@@ -6,15 +6,14 @@ Nothing is computed but shapes: no weights are made, and a repeated block is dra
 from __future__ import annotations
 
 from foundry.compiler.outline import Body, outline
-from foundry.compiler.picture.layout import arrange
-from foundry.compiler.picture.scene import Scene, scene
+from foundry.compiler.picture.layout import Arranged, arrange
+from foundry.compiler.picture.scene import scene
 from foundry.compiler.picture.svg import render
-from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.program import Program, parameter_count
 from foundry.dsl.trace import trace
 
-PAGE = 48  # boxes that fit on a page
-DEEPEST = 8  # calls inside one another that can be asked for
+PAGE = 2400.0  # pixels from top to bottom that are about a page
+DEEPEST = 8  # calls inside one another that are looked into
 
 
 def draw(program: Program, title: str = "", depth: int | None = None) -> str:
@@ -24,19 +23,16 @@ def draw(program: Program, title: str = "", depth: int | None = None) -> str:
     by default as many as fit on a page.
     """
     body = outline(trace(program))
-    chosen = fitting(body) if depth is None else scene(body, depth)
-    subtitle = f"{parameter_count(program):,} parameters · {canonical_hash(program)}"
-    return render(arrange(chosen), title or "a genome", subtitle)
+    picture = fitting(body) if depth is None else arrange(scene(body, depth))
+    return render(picture, title or "a genome", f"{parameter_count(program):,} parameters")
 
 
-def fitting(body: Body) -> Scene:
-    """The deepest picture of a model that fits on a page; the layers are open in any case."""
-    best = scene(body, 1)
-    count = len(list(best.all_boxes()))
+def fitting(body: Body) -> Arranged:
+    """The deepest picture of a model that fits on a page; its layers are open in any case."""
+    best = arrange(scene(body, 1))
     for depth in range(2, DEEPEST + 1):
-        deeper = scene(body, depth)
-        size = len(list(deeper.all_boxes()))
-        if size > PAGE or size == count:
+        deeper = arrange(scene(body, depth))
+        if deeper.height > PAGE or deeper.height == best.height:
             break
-        best, count = deeper, size
+        best = deeper
     return best

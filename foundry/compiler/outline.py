@@ -20,8 +20,8 @@ from foundry.dsl.values import FUNCTIONS
 
 # Operations that a formula is made of, beside the elementwise ones and the reductions.
 TERMS = frozenset({"number", "param", "position", "channel_index", "table", "lookup"})
-# Operations that do not make a block of a function that has no others.
 OTHER = "other"  # a purpose that has no name
+# Operations that do not make a block of a function that has no others.
 LIGHT = TERMS | {"conv", "shift", "split_heads", "merge_heads", "concat", "slice", "rotate", "top", "penalty", "input"}
 
 
@@ -32,9 +32,10 @@ class Step:
     op: `call` for a function, else as in the program. title: what it is called where it is defined, or the op.
     label: the name that its result is bound to, or "". role: the parameter that it was handed in by, or "".
     function: what was applied, with `arguments` of which `explicit` were given; None for an operator.
-    inputs: steps of the same body, and numbers. body: what a call, a repeat or experts do. slots: the functions in the
-    slots of an attend. digest: its meaning, whatever the spelling. content: how many operations of each kind there are
-    in it. node: what computes its result.
+    inputs: steps of the same body, and numbers, in the order of the inputs of `body`, which is what a call, a repeat or
+    experts do; what has no counterpart there comes last: the gates of experts, the weights of a shared function.
+    slots: the functions in the slots of an attend. digest: its meaning, whatever the spelling. content: how many
+    operations of each kind there are in it. node: what computes its result.
     """
 
     op: str
@@ -125,6 +126,8 @@ Opened = frozenset[Application]
 @dataclass
 class _Outliner:
     trace: Trace
+    known: dict[Unit, Counter[str]] = field(default_factory=dict)  # what there is in a unit
+    formulas: dict[Application, bool] = field(default_factory=dict)
 
     def body(self, unit: Unit) -> Body:
         application = self.trace.units.get(unit)
@@ -164,8 +167,24 @@ class _Outliner:
         return next((a for a in reversed(found) if a.called in roles or self.is_formula(a)), None)
 
     def is_formula(self, application: Application) -> bool:
-        closure = closure_of(application.function)
-        return closure is not None and not closure.name and all(map(_is_light, _content(application.nodes)))
+        """Whether it is a lambda that is no block."""
+        if application not in self.formulas:
+            closure = closure_of(application.function)
+            unnamed = closure is not None and not closure.name
+            self.formulas[application] = unnamed and all(map(_is_light, self.contents(application.nodes)))
+        return self.formulas[application]
+
+    def contents(self, nodes: Iterable[Node]) -> Counter[str]:
+        """Operations by kind, those inside calls included, each body once."""
+        out: Counter[str] = Counter()
+        for node in nodes:
+            if node.op not in ("call", "repeat"):
+                out[node.op] += 1
+            if node.unit is not None:
+                if node.unit not in self.known:
+                    self.known[node.unit] = self.contents(node.unit.nodes)
+                out.update(self.known[node.unit])
+        return out
 
     def group(
         self, given: Application, members: list[Node], known: dict[Node, Step], roles: frozenset[str], opened: Opened
@@ -177,9 +196,12 @@ class _Outliner:
         inner = dict(zip(outside, inputs, strict=True))
         last = members[-1]
         steps = self.steps(members, inner, roles, opened | {given})
+        title = title_of(given.function)
+        if title == "fn" and given.called not in roles:
+            title = given.called or title
         return Step(
             "call",
-            title_of(given.function),
+            title,
             last,
             last.name,
             "",
@@ -190,13 +212,13 @@ class _Outliner:
             Body(inputs, steps, inner[last], given),
             {},
             _Meaning().of(outside, members, last),
-            _content(members),
+            self.contents(members),
         )
 
     def step(self, node: Node, known: dict[Node, Step]) -> Step:
         applications = self.trace.applications.get(node, [])
         application = applications[0] if applications else None
-        title = node.op
+        title = node.name if node.op == "shared" else node.op
         if node.op in ("call", "repeat") and node.unit is not None:
             title = node.unit.name
             application = self.trace.units.get(node.unit, application)
@@ -212,12 +234,17 @@ class _Outliner:
             function,
             dict(application.arguments) if application else {},
             application.explicit if application else frozenset(),
-            tuple(known[i] if isinstance(i, Node) else float(i) for i in node.inputs),
+            tuple(known[i] if isinstance(i, Node) else float(i) for i in _weights_last(node)),
             self.body(node.unit) if node.unit is not None else None,
             {name: self.body(unit) for name, unit in node.attrs.items() if isinstance(unit, Unit)},
             _Meaning().of(node.tensors, [node], node),
-            _content([node]),
+            self.contents([node]),
         )
+
+
+def _weights_last(node: Node) -> tuple[Node | float, ...]:
+    """The inputs of a node, with the shared function that it calls, if it calls one, after the others."""
+    return (*node.inputs[1:], *node.inputs[:1]) if node.attrs.get("through") else node.inputs
 
 
 def title_of(function: Any) -> str:
@@ -241,17 +268,6 @@ def _functions(application: Application) -> frozenset[str]:
     return frozenset(name for name, value in application.arguments.items() if isinstance(value, FUNCTIONS))
 
 
-def _content(nodes: Iterable[Node]) -> Counter[str]:
-    """Operations by kind, those inside calls included, each body once."""
-    out: Counter[str] = Counter()
-    for node in nodes:
-        if node.op not in ("call", "repeat"):
-            out[node.op] += 1
-        if node.unit is not None:
-            out += _content(node.unit.nodes)
-    return out
-
-
 @dataclass
 class _Meaning:
     """Digests of values, calls dissolved; a weight is its number in the order of creation."""
@@ -265,7 +281,7 @@ class _Meaning:
     def nodes(self, known: dict[Node, bytes], nodes: Iterable[Node], result: Node) -> bytes:
         for node in nodes:
             operands = [known[i] if isinstance(i, Node) else b"%r" % float(i) for i in node.inputs]
-            if node.op == "call" and node.unit is not None:
+            if node.op == "call" and node.unit is not None and not node.attrs.get("through"):
                 known[node] = self.nodes(dict(zip(node.unit.inputs, operands, strict=True)), node.unit.nodes,
                                          node.unit.result)  # fmt: skip
             else:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Any
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
@@ -19,7 +19,7 @@ from foundry.dsl.fixes import propose
 from foundry.dsl.frames import PRELUDE
 from foundry.dsl.parse import parse
 from foundry.dsl.program import Program, parameter_count
-from foundry.dsl.resolve import resolve
+from foundry.dsl.resolve import resolve, unknown_arguments
 from foundry.dsl.source import byte_length, resource
 from foundry.dsl.syntax import Genome, Path, walk
 
@@ -56,12 +56,12 @@ def prelude() -> Genome:
 
 def check(text: str, file: str = "") -> Checked:
     """Check a genome. Never raises on a bad genome: `diagnostics` says what is wrong, in the order of the text."""
-    checked = _check(text, file)
+    checked = examine(text, file)
     tries = MOST_TRIES if len(text) <= LONGEST_TRIED else 0
     diagnostics = []
     for diagnostic in checked.diagnostics:
-        proposed = [*propose(diagnostic, text, checked.genome, checked.sorts), *diagnostic.fixes][:tries]
-        fixes, tried = _verified(proposed, diagnostic, checked, text, file)
+        proposed = chain(propose(diagnostic, text, checked.genome, checked.sorts), diagnostic.fixes)
+        fixes, tried = _verified(islice(proposed, tries), diagnostic, checked, text, file)
         tries -= tried
         diagnostics.append(replace(diagnostic, fixes=fixes or diagnostic.fixes))
     return replace(checked, diagnostics=tuple(diagnostics))
@@ -73,13 +73,14 @@ def load_program(text: str, file: str = "") -> Program:
     Raises:
         GenomeError: it has errors.
     """
-    checked = _check(text, file)
+    checked = examine(text, file)
     if checked.program is None:
         raise GenomeError(check(text, file).diagnostics, text)
     return checked.program
 
 
-def _check(text: str, file: str) -> Checked:
+def examine(text: str, file: str = "") -> Checked:
+    """The same without trying out the fixes of what is wrong, for whoever looks at many genomes."""
     try:
         genome = parse(text, file)
     except GenomeError as error:
@@ -90,9 +91,14 @@ def _check(text: str, file: str) -> Checked:
     circular = any(d.code == "F204" for d in found)
     model = None if circular else elaborator.model()
     recipe = None if circular else elaborator.whole_recipe(model.result.type.width if model else 256)
-    diagnostics = sorted([*found, *elaborator.diagnostics], key=lambda d: (d.span.start, d.code))
-    if any(d.severity == "error" for d in diagnostics):  # what nothing uses may be what an error should have named
+    diagnostics = [*found, *elaborator.diagnostics]
+    if any(d.severity == "error" for d in diagnostics):
+        # what nothing uses may be what an error should have named, and what was not evaluated may be wrong as well
         diagnostics = [d for d in diagnostics if d.severity == "error"]
+        known = {(d.code, d.span) for d in diagnostics}
+        others = [] if circular else unknown_arguments(genome, prelude())
+        diagnostics += [d for d in others if (d.code, d.span) not in known]
+    diagnostics.sort(key=lambda d: (d.span.start, d.code))
     program = None
     if model is not None and recipe is not None and not any(d.severity == "error" for d in diagnostics):
         program = Program(genome, model, recipe, model.result.type.width)
@@ -124,39 +130,39 @@ def _verified(
             break
         tried += 1
         if apart(fix.edits, text):
-            again = _check(apply_edits(text, fix.edits), file).diagnostics
-            if _removes(fix, diagnostic, checked.diagnostics, again):
-                found.append((len(again), replace(fix, verified=True)))
+            after = examine(apply_edits(text, fix.edits), file)
+            if _removes(fix, diagnostic, checked, after):
+                found.append((len(after.diagnostics), replace(fix, verified=True)))
     least = min((left for left, _ in found), default=0)
     return tuple(fix for left, fix in found if left == least)[:MOST_FIXES], tried
 
 
-def _removes(fix: Fix, diagnostic: Diagnostic, before: tuple[Diagnostic, ...], again: tuple[Diagnostic, ...]) -> bool:
+def _removes(fix: Fix, diagnostic: Diagnostic, before: Checked, after: Checked) -> bool:
     """Whether a genome with the fix applied no longer has the mistake, nor another in its place.
 
     A mistake hides others: one of the grammar all names and types, a circle of definitions all types, a wrong name the
     types of what it stands in. Those may come to light, but for a name only away from where the fix was made.
     """
+    known, again = before.diagnostics, after.diagnostics
 
     def fewer(counts: Callable[[Diagnostic], bool]) -> bool:
-        return sum(map(counts, again)) < sum(map(counts, before))
+        return sum(map(counts, again)) < sum(map(counts, known))
 
     if not fewer(lambda d: (d.code, d.message) == (diagnostic.code, diagnostic.message)):
         return False
-    if _hides(diagnostic):
-        return fewer(lambda d: _hides(d) >= _hides(diagnostic))
-    if any(_hides(d) for d in again):
+    if before.genome is None:
+        return after.genome is not None or len(again) < len(known)
+    if after.genome is None:
+        return False
+    if diagnostic.code == "F204":
+        return fewer(lambda d: d.code == "F204")
+    if any(d.code == "F204" for d in again):
         return False
     if diagnostic.phase != "names" or diagnostic.severity != "error":
         return fewer(lambda d: d.severity in ("error", diagnostic.severity))
-    known = {(d.code, d.message) for d in before}
-    fresh = [d.span for d in again if d.severity == "error" and (d.code, d.message) not in known]
+    old = {(d.code, d.message) for d in known}
+    fresh = [d.span for d in again if d.severity == "error" and (d.code, d.message) not in old]
     return not any(span.start <= end and start <= span.end for span in fresh for start, end in _landed(fix.edits))
-
-
-def _hides(diagnostic: Diagnostic) -> int:
-    """How much goes unchecked because of a mistake: 2 names and types, 1 all types, 0 at most what it stands in."""
-    return 2 if diagnostic.phase in ("read", "parse") else 1 if diagnostic.code == "F204" else 0
 
 
 def _landed(edits: tuple[Edit, ...]) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from foundry.dsl.check import check
+from foundry.dsl.check import examine
 from foundry.dsl.cursor import Cursor, Open
 from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.parse import parse
@@ -27,7 +27,7 @@ class Draft:
 
     def takes(self, value: str) -> bool:
         """Whether the genome with a value in its hole has no errors."""
-        return check(self.head + value + self.tail).ok
+        return examine(self.head + value + self.tail).ok
 
     def particular(self) -> bool:
         """Whether the checker looks at the hole: what nobody uses yet takes anything."""
@@ -36,7 +36,7 @@ class Draft:
     def sizes(self) -> tuple[int, ...]:
         """The sizes that divide, as the checker names them when it is given one that does not; () where none need."""
         for prime in _PRIMES:
-            for diagnostic in check(f"{self.head}{prime}{self.tail}").diagnostics:
+            for diagnostic in examine(f"{self.head}{prime}{self.tail}").diagnostics:
                 if diagnostic.code == "F302" and str(prime) in diagnostic.message and diagnostic.expected:
                     return tuple(int(size) for size in diagnostic.expected if size.isdigit())
         return ()

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from foundry.dsl.diagnostics import Diagnostic, Edit, Fix
 from foundry.dsl.frames import POISON, PRELUDE, Builder, Inline, Problem, Silent, describe
 from foundry.dsl.primitives import primitive, run_primitive
 from foundry.dsl.program import Node, Recipe, Unit
 from foundry.dsl.recipes import special
 from foundry.dsl.registry import CALLABLE, CONSTANTS, OPERATORS, PRIMITIVES, REQUIRED, SPECIAL, Primitive
-from foundry.dsl.suggest import closest
-from foundry.dsl.synonyms import arguments_here
+from foundry.dsl.resolve import unknown_argument
 from foundry.dsl.syntax import (
     NOWHERE,
     Binary,
@@ -149,7 +147,7 @@ class Elaborator(Builder):
                 return self.block(expr, scope, name)
             case Unary(operator, operand):
                 op = PRIMITIVES["negate" if operator == "-" else "invert"]
-                return primitive(self, op, [self.value(operand, scope)], {}, expr.span)
+                return primitive(self, op, [self.operand(operator, operand, self.value(operand, scope))], {}, expr.span)
             case Binary(">>", left, right):
                 return self.pipe(expr, scope)
             case Binary(operator, left, right):
@@ -163,19 +161,23 @@ class Elaborator(Builder):
                         expr.span,
                         help="put the number before the function",
                     )
-                for side, v in ((left, a), (right, b)):
-                    if not isinstance(v, (int, float, Node)):
-                        raise self.problem(
-                            "F303",
-                            f"{operator} takes numbers and tensors, but this is {describe(v)}",
-                            side.span,
-                            found=describe(v),
-                            help="apply the function first" if isinstance(v, FUNCTIONS) else "",
-                        )
-                return primitive(self, PRIMITIVES[OPERATORS[operator]], [a, b], {}, expr.span)
+                operands = [self.operand(operator, side, v) for side, v in ((left, a), (right, b))]
+                return primitive(self, PRIMITIVES[OPERATORS[operator]], operands, {}, expr.span)
             case Call():
                 return self.call(expr, scope, name)
         raise AssertionError(expr)
+
+    def operand(self, operator: str, expr: Expr, value: Any) -> Any:
+        """A value that arithmetic can take."""
+        if not isinstance(value, (int, float, Node)):
+            raise self.problem(
+                "F303",
+                f"{operator} takes numbers and tensors, but this is {describe(value)}",
+                expr.span,
+                found=describe(value),
+                help="apply the function first" if isinstance(value, FUNCTIONS) else "",
+            )
+        return value
 
     def block(self, expr: Block, scope: Scope, name: str) -> Any:
         inner = Scope({}, scope)
@@ -440,17 +442,8 @@ class Elaborator(Builder):
         return run_closure(self, function, bound, span, called)
 
     def unknown_argument(self, title: str, name: str, names: list[str], span: Span) -> Problem:
-        close = arguments_here(name, names) or closest(name, names)
-        edit = (Edit(span.start, span.start + len(name), close[0]),) if close else ()
-        return self.problem(
-            "F202",
-            f"{title} has no argument {name}",
-            span,
-            expected=tuple(names),
-            found=name,
-            help=f"did you mean {close[0]}?" if close else f"{title} takes {', '.join(names) or 'nothing'}",
-            fixes=(Fix(f"replace {name} by {close[0]}", edit),) if close else (),
-        )
+        d = unknown_argument(title, name, names, span)
+        return self.problem(d.code, d.message, span, expected=d.expected, found=d.found, help=d.help, fixes=d.fixes)
 
     # ---- the whole ----------------------------------------------------------------------------------------------
 
@@ -462,10 +455,10 @@ class Elaborator(Builder):
         with self.frame("model") as frame:
             tokens = self.enter(frame, "tokens", TOKENS, definition.span)
             self.leading = [TOKENS]
-            function = self.attempt(lambda: self.lookup("model", self.scope, definition.span))
+            function = self.attempt(lambda: self.lookup("model", self.scope, definition.span), definition.span)
             if function is None:
                 return None
-            result = self.attempt(lambda: self.run_model(function, tokens, definition))
+            result = self.attempt(lambda: self.run_model(function, tokens, definition), definition.value.span)
             if result is None:
                 return None
         unit, kept, _ = self.close(frame, result, "model", comments=definition.comments, span=definition.span)
@@ -495,7 +488,8 @@ class Elaborator(Builder):
             )
         return result
 
-    def attempt(self, action: Callable[[], Any]) -> Any:
+    def attempt(self, action: Callable[[], Any], span: Span) -> Any:
+        """What an action gives, None where it fails; `span` is where what it does as a whole stands."""
         try:
             return action()
         except Problem as problem:
@@ -503,11 +497,12 @@ class Elaborator(Builder):
         except Silent:
             pass
         except Inline:
-            self.report(
-                self.problem("F308", "tokens are embedded inside a score, a mask or a shared function", NOWHERE)
-            )
+            message = "a score, a mask or a shared function embeds tokens or unembeds with tied weights"
+            help = "do that in the model itself, and pass on what it gives"
+            self.report(self.problem("F308", message, span, help=help))
         except RecursionError:
-            self.report(Problem(Diagnostic("F402", "the genome expands too deeply", NOWHERE)))
+            help = "use fewer functions inside functions"
+            self.report(self.problem("F402", "the genome expands too deeply", span, help=help))
         return None
 
     def whole_recipe(self, vocab: int) -> Recipe | None:
@@ -516,13 +511,14 @@ class Elaborator(Builder):
         definition = self.genome.definition("recipe")
         span = definition.value.span if definition else NOWHERE
         if definition is None:
-            recipe = self.attempt(lambda: special(self, "train", [], {}, NOWHERE, {}))
+            recipe = self.attempt(lambda: special(self, "train", [], {}, NOWHERE, {}), span)
         else:
-            recipe = self.attempt(lambda: self.lookup("recipe", self.scope, span))
+            recipe = self.attempt(lambda: self.lookup("recipe", self.scope, span), span)
         if recipe is None:
             return None
         if not isinstance(recipe, Recipe):
-            self.report(self.problem("F310", f"recipe is {describe(recipe)}", span, help="write recipe = train(…)"))
+            message = f"recipe is {describe(recipe)} instead of a recipe"
+            self.report(self.problem("F310", message, span, help="write recipe = train(…)"))
             return None
         return recipe
 

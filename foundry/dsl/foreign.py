@@ -179,6 +179,9 @@ def not_a_number(content: str, span: Span) -> Diagnostic:
     elif re.fullmatch(r"0[xX][0-9a-fA-F]{1,16}", content):
         help = "numbers are decimal"
         fixes = (Fix("write it in decimal", (Edit(span.start, span.end, str(int(content, 16))),), "safe"),)
+    elif product := re.fullmatch(r"([0-9]+\.?[0-9]*)([A-DF-Za-df-z_][A-Za-z_]*)", content):
+        help = "a product is written with `*`"
+        fixes = (Fix("write `*`", (Edit(span.start, span.end, f"{product[1]} * {product[2]}"),)),)
     message = f"`{shown}` is neither a number nor a name"
     return Diagnostic("F101", message, span, found=f"`{shown}`", help=help, fixes=fixes)
 

@@ -106,7 +106,10 @@ class Builder:
         return Problem(Diagnostic(code, message, span, labels=tuple(labels), trace=tuple(trace), **more))
 
     def report(self, problem: Problem) -> None:
+        """Note a mistake once. A call that goes wrong inside the prelude goes wrong for one reason, the first."""
         d = problem.diagnostic
+        if d.trace and any(o.trace and o.trace[0] == d.trace[0] for o in self.diagnostics):
+            return
         known = ((o.code, o.message, o.span if d.phase != "limits" else d.span) for o in self.diagnostics)
         if (d.code, d.message, d.span) not in known:
             self.diagnostics.append(d)

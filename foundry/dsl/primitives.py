@@ -76,6 +76,7 @@ def argument(e: Elaborator, title: str, arg: Arg, value: Any, span: Span) -> Any
                 "F303",
                 f"{title} takes a list of numbers as {arg.name}, but this is {describe(value)}",
                 span,
+                expected=("a list of numbers",),
                 found=describe(value),
                 help="write [1.0, 1.5]",
             )
@@ -109,7 +110,7 @@ def argument(e: Elaborator, title: str, arg: Arg, value: Any, span: Span) -> Any
                 f"{arg.name} of {title} is {value:g}, which is no whole number",
                 span,
                 found=f"{value:g}",
-                help="a size must divide evenly",
+                help="floor(x) is the whole part of x",
             )
         value = int(value)
     if not arg.low <= value <= arg.high:
@@ -171,7 +172,7 @@ def primitive(
         attrs["heads"] = param_type(e, attrs["per"], span).heads
     unit = None
     if function.name == "experts":
-        unit, attrs = experts(e, attrs["expert"], inputs, (spans or {}).get("expert", span))
+        unit, attrs = experts(e, attrs["expert"], inputs, span, spans or {})
     try:
         type = function.shape(types, attrs)
     except Mismatch as m:
@@ -336,14 +337,17 @@ def clash_problem(e: Elaborator, function: Primitive, clash: Clash, inputs: list
     nodes = [i for i in inputs if isinstance(i, Node)]
     labels = [Label(n.span, f"this is {n.type}") for n in nodes]
     types = " and ".join(str(n.type) for n in nodes)
-    help = ""
-    if clash.axis == "head" and any(n.type.is_seq for n in nodes):
-        help = "split_heads and merge_heads go between seq and heads"
+    help, differ = "", f"{clash.left} {clash.axis}s against {clash.right}"
+    if isinstance(clash.left, str):
+        differ = {"head": "only one of them has heads", "channel": "channels and pairs of positions do not mix"}[
+            clash.axis
+        ]
+        help = "split_heads and merge_heads go between seq and heads" if clash.axis == "head" else ""
     elif clash.axis == "channel":
         help = "give both the same number of channels, for example with linear"
     return e.problem(
         "F301",
-        f"{function.doc.split(':')[0]} of {types}: the {clash.axis} sizes do not fit",
+        f"{function.doc.split(':')[0]} of {types}: {differ}",
         span,
         labels=labels,
         help=help,

@@ -37,7 +37,7 @@ def special(e: Elaborator, name: str, positional: list[Any], named: dict[str, An
                 raise e.problem("F303", f"{name} takes tensors and numbers, but this is {describe(value)}", span)
         return primitive(e, PRIMITIVES[pair[len(positional) - 1]], positional, {}, span)
     if named or len(positional) != 1:
-        raise e.problem("F305", f"{name} takes one argument, by position", span)
+        raise e.problem("F305", f"{name} takes one argument, by position", span, expected=("x",))
     (value,) = positional
     if name == "share":
         if not isinstance(value, FUNCTIONS):
@@ -60,7 +60,14 @@ def arguments(
 ) -> dict:
     names = [a.name for a in args]
     if len(positional) > len(names):
-        raise e.problem("F305", f"{title} takes {len(names)} arguments", span, help=f"they are {', '.join(names)}")
+        raise e.problem(
+            "F305",
+            f"{title} takes {len(names)} arguments, but {len(positional)} are given",
+            span,
+            expected=tuple(names),
+            found=str(len(positional)),
+            help=f"they are {', '.join(names)}",
+        )
     for name in named:
         if name not in names:
             raise e.unknown_argument(title, name, names, spans.get(name, span))
@@ -77,7 +84,7 @@ def recipe(e: Elaborator, given: dict[str, Any], span: Span, spans: dict) -> Rec
     if not isinstance(optimizer, Optimizer):
         raise e.problem(
             "F310",
-            f"optimizer is {describe(optimizer)}",
+            f"optimizer is {describe(optimizer)} instead of an optimizer",
             spans.get("optimizer", span),
             expected=tuple(OPTIMIZERS),
             help="write optimizer = adamw(lr = 3e-3)",
@@ -92,7 +99,9 @@ def recipe(e: Elaborator, given: dict[str, Any], span: Span, spans: dict) -> Rec
         function = given[kind] if given[kind] is not None else default
         at = spans.get(kind, span)
         if not isinstance(function, (*FUNCTIONS, int, float)):
-            raise e.problem("F310", f"{kind} is {describe(function)}", at, help=f"write {kind} = fn(t) => …")
+            raise e.problem(
+                "F310", f"{kind} is {describe(function)} instead of a function", at, help=f"write {kind} = fn(t) => …"
+            )
         unit = slot_unit(e, function, kind, {"t": SCALAR}, at)
         if unit.result.type.axes:
             raise e.problem("F310", f"{kind} gives {unit.result.type} instead of a number", at)
@@ -104,7 +113,10 @@ def recipe(e: Elaborator, given: dict[str, Any], span: Span, spans: dict) -> Rec
     at = spans.get("loss", span)
     if not isinstance(loss, FUNCTIONS):
         raise e.problem(
-            "F310", f"loss is {describe(loss)}", at, help="write loss = fn(logits, y) => cross_entropy(logits, y)"
+            "F310",
+            f"loss is {describe(loss)} instead of a function",
+            at,
+            help="write loss = fn(logits, y) => cross_entropy(logits, y)",
         )
     slots = {"logits": seq(e.vocab), "y": TOKENS, "teacher": seq(e.vocab)}
     per_token = slot_unit(e, loss, "loss", slots, at)

@@ -79,7 +79,10 @@ def _header(words: list[Word], source: Source) -> int:
             source.report(missing_semicolon(words[index - 1], word))
             return index
         message = f"the header is not `{HEADER}`"
-        source.report(Diagnostic("F101", message, word.span, expected=(f"`{HEADER}`",), found=describe(word)))
+        legal, found = (f"`{HEADER}`",), describe(word)
+        last = words[max(_next_line(words) - 1, 0)]
+        fix = Fix(f"write `{HEADER}`", (Edit(words[0].start, last.end, HEADER),))
+        source.report(Diagnostic("F101", message, word.span, expected=legal, found=found, fixes=(fix,)))
         return _next_line(words)
     return len(_HEADER)
 

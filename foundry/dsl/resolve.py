@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Set
 
-from foundry.dsl.diagnostics import Diagnostic, Edit, Fix
-from foundry.dsl.registry import CALLABLE, CONSTANTS, SLOTS, SPECIAL
+from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, Label
+from foundry.dsl.registry import CALLABLE, CONSTANTS, OPTIMIZERS, PRIMITIVES, SLOTS, SPECIAL, TRAIN
 from foundry.dsl.suggest import closest
-from foundry.dsl.synonyms import functions_here
-from foundry.dsl.syntax import Argument, Block, Definition, Expr, Function, Genome, Name, Parameter, children, walk
+from foundry.dsl.synonyms import arguments_here, functions_here
+from foundry.dsl.syntax import (
+    Argument,
+    Block,
+    Call,
+    Definition,
+    Expr,
+    Function,
+    Genome,
+    Name,
+    Parameter,
+    Span,
+    children,
+    walk,
+)
 
 BUILT_IN = frozenset(CALLABLE) | frozenset(CONSTANTS) | SPECIAL
 ROOTS = ("model", "recipe")
@@ -66,29 +79,20 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
                     help="choose another name",
                 )
             )
-        unbound = list(_unbound(definition, known))
-        found += unbound
+        unknown: dict[str, list[Name]] = {}
+        sight: dict[str, frozenset[str]] = {}
         for name, local in definition_names(definition):
             if name.id in own:
                 uses[definition.name].add(name.id)
-            if any(d.span.start <= name.span.start < d.span.end and name.id in SLOT_NAMES for d in unbound):
-                continue
             if name.id not in known:
-                close = functions_here(name.id) or closest(name.id, sorted(known | local))
-                fixes = tuple(
-                    Fix(f"replace {name.id} by {c}", (Edit(name.span.start, name.span.end, c),)) for c in close[:1]
-                )
-                found.append(
-                    Diagnostic(
-                        "F201",
-                        f"nothing is called {name.id}",
-                        name.span,
-                        found=name.id,
-                        expected=tuple(close),
-                        help=f"did you mean {close[0]}?" if close else "define it, or pass it as an argument",
-                        fixes=fixes,
-                    )
-                )
+                unknown.setdefault(name.id, []).append(name)
+                sight.setdefault(name.id, local)
+        unbound = list(_unbound(definition, known)) if SLOT_NAMES & unknown.keys() else []
+        found += unbound
+        for word, places in unknown.items():
+            places = [p for p in places if not any(d.span.start <= p.span.start < d.span.end for d in unbound)]
+            if places:
+                found.append(_unknown_name(places, known | sight[word]))
     found.extend(_recursion(genome, prelude, uses))
     if "model" not in own:
         found.append(
@@ -101,6 +105,62 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
         )
     else:
         found.extend(_unused(genome, uses))
+    return found
+
+
+def _unknown_name(uses: list[Name], known: Set[str]) -> Diagnostic:
+    """The error for a name that nothing defines, wherever a definition uses it."""
+    first, *others = uses
+    close = functions_here(first.id) or closest(first.id, sorted(known))
+    edits = (tuple(Edit(use.span.start, use.span.end, c) for use in uses) for c in close[:1])
+    return Diagnostic(
+        "F201",
+        f"nothing is called {first.id}",
+        first.span,
+        labels=tuple(Label(use.span, "here again") for use in others[:3]),
+        found=first.id,
+        expected=tuple(close),
+        help=f"did you mean {close[0]}?" if close else "define it, or pass it as an argument",
+        fixes=tuple(Fix(f"replace {first.id} by {close[0]}", edit) for edit in edits),
+    )
+
+
+def unknown_arguments(genome: Genome, prelude: Genome) -> Iterator[Diagnostic]:
+    """Named arguments that the function which a call names does not have, where evaluation may not come to them."""
+    signatures = _signatures(genome, prelude)
+    for definition in genome.definitions:
+        free = {id(name) for name, _ in definition_names(definition)}
+        for _, node in walk(definition):
+            if isinstance(node, Call) and isinstance(node.function, Name) and id(node.function) in free:
+                names = signatures.get(node.function.id)
+                odd = (a for a in node.arguments if names is not None and a.name and a.name not in names)
+                for argument in list(odd)[:1]:
+                    yield unknown_argument(node.function.id, argument.name, names or [], argument.span)
+
+
+def unknown_argument(title: str, name: str, names: list[str], span: Span) -> Diagnostic:
+    """The error for a named argument that a function does not have."""
+    close = arguments_here(name, names) or closest(name, names)
+    edit = (Edit(span.start, span.start + len(name), close[0]),) if close else ()
+    return Diagnostic(
+        "F202",
+        f"{title} has no argument {name}",
+        span,
+        found=name,
+        expected=tuple(names),
+        help=f"did you mean {close[0]}?" if close else f"{title} takes {', '.join(names) or 'nothing'}",
+        fixes=(Fix(f"replace {name} by {close[0]}", edit),) if close else (),
+    )
+
+
+def _signatures(genome: Genome, prelude: Genome) -> dict[str, list[str]]:
+    """The names of the arguments of the functions that are known by name."""
+    found = {name: [a.name for a in primitive.args] for name, primitive in PRIMITIVES.items() if name in CALLABLE}
+    found |= {name: [a.name for a in args] for name, args in {**OPTIMIZERS, "train": TRAIN}.items()}
+    for definition in (*prelude.definitions, *genome.definitions):
+        found.pop(definition.name, None)
+        if definition.parameters is not None:
+            found[definition.name] = [p.name for p in definition.parameters]
     return found
 
 

@@ -51,11 +51,11 @@ def fill(e: Elaborator, function: Any, kind: str, slots: dict[str, Node], span: 
     if odd:
         raise e.problem(
             "F308",
-            f"a {kind} function has no {' or '.join(odd)} to bind",
+            f"a {kind} function has no {' or '.join(filter(None, (', '.join(odd[:-1]), odd[-1])))} to bind",
             span,
             found=odd[0],
             expected=tuple(slots),
-            help=f"name its parameters among {', '.join(slots)}",
+            help=f"it binds {', '.join(slots)} by name",
             blame=kind,
         )
     value = e.apply(first, [], span, e.title(first), named)

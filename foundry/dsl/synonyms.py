@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 # Names of this language, and what else they are called; case and underscores do not count.
-_FUNCTIONS: dict[str, str] = {
+FUNCTIONS: dict[str, str] = {
     "attention": "mha multiheadattention multiheadselfattention selfattention causalselfattention attn gqa mqa sdpa",
     "attend": "scaleddotproductattention dotproductattention flexattention",
     "mlp": "ffn feedforward feedforwardnetwork positionwisefeedforward densenet",
@@ -26,11 +26,24 @@ _FUNCTIONS: dict[str, str] = {
     "conv": "conv1d causalconv causalconv1d shortconv depthwiseconv",
     "concat": "cat concatenate",
     "merge_heads": "joinheads combineheads concatheads mergehead",
-    "split_heads": "toheads cutheads splithead splitheads",
+    "split_heads": "toheads cutheads splithead",
     "shift": "roll timeshift delay",
     "stop": "detach stopgradient stopgrad nograd",
     "top": "topk",
-    "experts": "moe mixtureofexperts sparsemoe",
+    "moe": "mixtureofexperts sparsemoe moelayer switch",
+    "experts": "expertlayer",
+    "mla": "multiheadlatentattention latentattention",
+    "differential_attention": "diffattention diffattn differentialtransformer",
+    "linear_attention": "lineartransformer linattn",
+    "retention": "retnet",
+    "delta_attention": "deltanet deltarule",
+    "gated_delta_attention": "gateddeltanet",
+    "gated_linear_attention": "gla",
+    "mamba": "ssm selectivescan s6 mambablock",
+    "l2norm": "normalize l2normalize",
+    "sinusoidal": "sinusoid sincos sinusoidalembedding sinusoidalpositions",
+    "rope_yarn": "yarn",
+    "rope_ntk": "ntk ntkrope",
     "recurrence": "rglru griffin",
     "cross_entropy": "crossentropyloss nll nllloss celoss xent",
     "warmup_cosine": "cosine cosineschedule cosinedecay cosineannealing cosineannealinglr cosinewithwarmup",
@@ -45,7 +58,7 @@ _FUNCTIONS: dict[str, str] = {
 }
 
 # Arguments of this language, and what else they are called.
-_ARGUMENTS: dict[str, str] = {
+ARGUMENTS: dict[str, str] = {
     "heads": "nhead nheads numheads headcount numattentionheads attentionheads qheads queryheads h",
     "kv_heads": "nkvheads numkvheads numkeyvalueheads nkv nquerygroups numquerygroups keyvalueheads groups kheads",
     "head_dim": "dhead headsize dimhead headwidth headdims dk keydim",
@@ -112,7 +125,7 @@ def _reversed(table: dict[str, str]) -> dict[str, list[str]]:
     return found
 
 
-_FUNCTIONS_HERE, _ARGUMENTS_HERE = _reversed(_FUNCTIONS), _reversed(_ARGUMENTS)
+_FUNCTIONS_HERE, _ARGUMENTS_HERE = _reversed(FUNCTIONS), _reversed(ARGUMENTS)
 
 
 def functions_here(name: str) -> list[str]:

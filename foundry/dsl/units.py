@@ -132,12 +132,15 @@ def repeat(e: Elaborator, function: Repeated, x: Node, span: Span, called: str) 
     )
 
 
-def experts(e: Elaborator, function: Any, inputs: list[Any], span: Span) -> tuple[Unit | None, dict[str, Any]]:
+def experts(
+    e: Elaborator, function: Any, inputs: list[Any], whole: Span, spans: dict
+) -> tuple[Unit | None, dict[str, Any]]:
     """The unit of one expert, and what the node of all of them knows: how many they are, and how many each token uses.
 
     An expert sees one token at a time, since it is computed for some tokens and not for others.
     """
     x, gates = inputs
+    span = spans.get("expert", whole)
     if not isinstance(function, FUNCTIONS):
         raise e.problem(
             "F303",
@@ -150,7 +153,12 @@ def experts(e: Elaborator, function: Any, inputs: list[Any], span: Span) -> tupl
     for name, value in (("x", x), ("gates", gates)):
         if not (isinstance(value, Node) and value.type.is_seq):
             raise e.problem(
-                "F301", f"experts takes a sequence seq[d], but {name} is {describe(value)}", span, blame=name
+                "F301",
+                f"experts takes a sequence seq[d], but {name} is {describe(value)}",
+                spans.get(name, whole),
+                expected=("seq[d]",),
+                found=describe(value),
+                blame=name,
             )
     with e.frame("repeat") as frame:
         token = e.enter(frame, x.name or "x", x.type, x.span)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 
-from foundry.dsl.check import check
+from foundry.dsl.check import examine
 from foundry.dsl.format import format_genome
 from foundry.dsl.syntax import Definition, Expr, Function, Genome, Name
 from foundry.dsl.types import TensorType
@@ -189,5 +189,5 @@ def random_genome(source: random.Random | Draw) -> str:
     draw = drawing(source)
     while True:
         text = format_genome(tidy(random_tree(draw)))
-        if check(text).ok:
+        if examine(text).ok:
             return text

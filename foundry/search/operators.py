@@ -15,7 +15,7 @@ from functools import partial
 
 from foundry.compiler.compare import describe
 from foundry.dsl.canonical import canonical_hash
-from foundry.dsl.check import check
+from foundry.dsl.check import examine
 from foundry.dsl.format import format_genome
 from foundry.dsl.syntax import Genome
 from foundry.search.draw import Draw, drawing, weighted
@@ -246,7 +246,7 @@ def _accept(tree: Genome, operator: str, parents: tuple[Subject, ...], tally: Ta
     _count(tally, "proposed", operator)
     tree = _without_stale_comments(name_functions(tidy(tree)), parents[0].genome)
     text = format_genome(tree)
-    checked = check(text)
+    checked = examine(text)
     if checked.program is None or size(tree) > MAX_NODES:
         _count(tally, "refused", operator)
         return None

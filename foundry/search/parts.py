@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
-from foundry.dsl.check import check
+from foundry.dsl.check import examine
 from foundry.dsl.format import format_expr
 from foundry.dsl.syntax import Expr, Name
 from foundry.dsl.types import heads, seq
@@ -81,7 +81,7 @@ def keeps(function: Expr, shape: str, width: int) -> bool:
     if shape == "seq":
         cut, joined, kind = "x", "y", seq(width)
     start = f"x = embed(tokens, vocab = 2, width = {width}); h = {cut}; y = {format_expr(applied(function, 'h'))};"
-    checked = check(f"@foundry(1); model(tokens) = {{ {start} unembed({joined}) }};")
+    checked = examine(f"@foundry(1); model(tokens) = {{ {start} unembed({joined}) }};")
     place = ("definitions", 0, "value", "bindings", 2, "value")
     return checked.ok and checked.sorts.get(place, (None,))[0] == kind
 

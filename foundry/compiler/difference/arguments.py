@@ -46,8 +46,7 @@ def arguments(x: Step, y: Step, place: str, known: Known, explained: Ratios) -> 
         if name not in y.arguments:
             continue
         new = y.arguments[name]
-        numbers = isinstance(old, NUMBERS) and isinstance(new, NUMBERS)
-        if numbers and old != new:
+        if isinstance(old, NUMBERS) and isinstance(new, NUMBERS) and old != new:
             ratios.add((old, new))
         if name not in x.explicit | y.explicit and not _other_default(x, y, name):
             continue
@@ -60,8 +59,9 @@ def arguments(x: Step, y: Step, place: str, known: Known, explained: Ratios) -> 
                 names.add(name)
                 pairs.add((id(old), id(new)))
         elif isinstance(old, VALUES) and isinstance(new, VALUES) and old != new:
-            if not (numbers and proportional(old, new, explained)):
-                changes.append(Change("changed", place, name, shown(quote(old)), shown(quote(new))))
+            if isinstance(old, NUMBERS) and isinstance(new, NUMBERS) and proportional(old, new, explained):
+                continue
+            changes.append(Change("changed", place, name, shown(quote(old)), shown(quote(new))))
     return Arguments(tuple(changes), frozenset(names), frozenset(pairs), frozenset(ratios))
 
 

@@ -20,7 +20,6 @@ from foundry.compiler.difference.layers import (
     sharing,
     sharing_in_words,
 )
-from foundry.compiler.outline import OTHER, Body, Step, as_call, meaning, purpose
 from foundry.compiler.difference.spelling import described
 from foundry.compiler.difference.view import View, overlap, side_by_side
 from foundry.compiler.difference.wiring import (
@@ -32,6 +31,7 @@ from foundry.compiler.difference.wiring import (
     spelled_otherwise,
 )
 from foundry.compiler.difference.words import formulas, listed, name_of, setting, slot_texts, source, where
+from foundry.compiler.outline import OTHER, Body, Step, as_call, meaning, purpose
 from foundry.dsl.frames import PRELUDE
 from foundry.dsl.program import Unit
 from foundry.dsl.trace import closure_of
@@ -82,8 +82,8 @@ class Comparer:
         matched += [(xs[i], ys[j]) for i, j in pairs]
         if spelled_otherwise(before, after, matched):
             return
-        for i, j in gaps(pairs, len(xs), len(ys)):
-            self.gap(before, after, [xs[n] for n in i], [ys[n] for n in j], inside)
+        for lone_x, lone_y in gaps(pairs, len(xs), len(ys)):
+            self.gap(before, after, [xs[n] for n in lone_x], [ys[n] for n in lone_y], inside)
         if not (inside.alike and inside.ratios):
             self.wiring(before, after, matched, inside)
 
@@ -141,7 +141,7 @@ class Comparer:
         old, new = layers(xs), layers(ys)
         changes = []
         if depth(xs) != depth(ys):
-            changes.append(Change("changed", inside.place, "layers", pattern(old), pattern(new)))
+            changes.append(Change("changed", inside.place, "layers", pattern(xs), pattern(ys)))
         elif sharing(old) != sharing(new):
             changes.append(Change("changed", inside.place, "layers", sharing_in_words(old), sharing_in_words(new)))
         changes += gathered(self.layer_pairs(old, new, inside), len(new), {layer.step.title for layer in new})
@@ -252,7 +252,12 @@ class Comparer:
         elif before != after:
             self.replaced([x], [y], inside.place)
         elif x.body is not None and y.body is not None:
-            self.bodies(x.body, y.body, replace(inside, place=x.title, ratios=ratios, alike=alike))
+            within = Comparer()
+            within.bodies(x.body, y.body, replace(inside, place=x.title, ratios=ratios, alike=alike))
+            if len(within.changes) > FEW:
+                self.note("rewritten", x.title, "", before, after)
+            else:
+                self.changes += within.changes
 
 
 def _swapped(f: Closure | None, g: Closure | None, x: Step, y: Step) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from foundry.compiler.outline import Step, as_call, title_of
 from foundry.compiler.difference.spelling import described
 from foundry.compiler.difference.view import View, overlap
+from foundry.compiler.outline import Step, as_call, title_of
 from foundry.dsl.values import FUNCTIONS
 
 MOST = 4096  # layers that are told apart
@@ -56,8 +56,10 @@ def layers(steps: Sequence[Step], within: object = ()) -> list[Layer]:
     for n, step in enumerate(steps):
         for copy in range(_times(step)):
             if len(out) >= MOST:
-                return out
-            weights = (within, step.node.instance or n, 0 if step.node.attrs.get("shared") else copy)
+                return out[:MOST]
+            weights: object = (within, step.node.instance or n, 0 if step.node.attrs.get("shared") else copy)
+            if step.node.attrs.get("through"):
+                weights = step.title
             parts = _parts(step)
             out += layers(parts, weights) if parts else [Layer(as_call(step), weights)]
     return out[:MOST]
@@ -97,13 +99,16 @@ def sharing_in_words(stack: Sequence[Layer]) -> str:
     return f"{len(stack)} passes through {sets} set{'s' if sets > 1 else ''} of weights"
 
 
-def pattern(stack: Sequence[Layer]) -> str:
+def pattern(steps: Sequence[Step]) -> str:
     """The layers by name and number: `12`, or `4 (3 × layer(mix = recurrence), layer(mix = attention))`."""
+    stack, total = layers(steps), depth(steps)
+    if total > len(stack):
+        return f"{total:,}"
     names = _names(stack)
     kinds = [names[layer.step.digest] for layer in stack]
     if len(set(kinds)) == 1:
-        return f"{len(stack)}"
-    return f"{len(stack)} ({_kinds_in_turn(kinds)})"
+        return f"{total}"
+    return f"{total} ({_kinds_in_turn(kinds)})"
 
 
 def _kinds_in_turn(kinds: list[str]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 from foundry.compiler.difference.alignment import Pairs, align
-from foundry.compiler.outline import Body, Step
+from foundry.compiler.outline import Body, Step, purpose
 from foundry.dsl.registry import PRIMITIVES
 
 ALIKE = 0.5  # the share of operations in common from which two blocks correspond
@@ -24,6 +24,7 @@ class View:
     order: list[Step]
     stands_for: dict[Step, Step] = field(default_factory=dict)
     apart: frozenset[Step] = frozenset()
+    read_by: dict[Step, Step | None] | None = None  # what `readers` found
 
     @staticmethod
     def of(body: Body) -> View:
@@ -49,8 +50,9 @@ class View:
         place = self.order.index(step)
         self.order[place : place + 1] = step.body.steps
         outer = [i for i in step.inputs if isinstance(i, Step)]
-        self.stands_for.update(zip(step.body.inputs, outer, strict=True))
+        self.stands_for.update(zip(step.body.inputs, outer, strict=False))
         self.stands_for[step] = step.body.result
+        self.read_by = None
 
     @property
     def anchors(self) -> list[Step]:
@@ -59,6 +61,11 @@ class View:
 
     def readers(self) -> dict[Step, Step | None]:
         """For each step the first anchor that reads its value, through formulas too; None where the result does."""
+        if self.read_by is None:
+            self.read_by = self._readers()
+        return self.read_by
+
+    def _readers(self) -> dict[Step, Step | None]:
         place = {step: n for n, step in enumerate(self.order)}
         nobody = len(place)
         first: dict[Step, int] = {}
@@ -123,7 +130,8 @@ def _reads_tokens(step: Step) -> bool:
 def overlap(x: Step, y: Step) -> float:
     """The share of operations that two blocks have in common, formulas aside."""
     a, b = _machinery(x), _machinery(y)
-    return sum((a & b).values()) / sum((a | b).values())
+    either = sum((a | b).values())
+    return sum((a & b).values()) / either if either else 1.0
 
 
 def _machinery(step: Step) -> Counter[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from foundry.compiler.outline import Step
 from foundry.compiler.difference.view import View
+from foundry.compiler.outline import Step
 from foundry.dsl.registry import PRIMITIVES
 
 Value = Step | float
@@ -43,7 +43,7 @@ def keys(a: View, b: View, matched: Matched) -> Keys:
     return found
 
 
-def _term(step: Step, read: list[object]) -> object:
+def _term(step: Step, read: Sequence[object]) -> object:
     commutative = step.op in PRIMITIVES and PRIMITIVES[step.op].commutative
     return step.op, tuple(sorted(read, key=str) if commutative else read), _own(step)
 
@@ -113,14 +113,15 @@ def _is_formula(value: Value) -> bool:
 
 def is_part(view: View, found: Keys, value: Step, whole: Value) -> bool:
     """Whether a formula of a body is made of a value that corresponds to one of the other body."""
-    stack = [whole]
+    stack = [view.resolve(whole)] if isinstance(whole, Step) else []
+    seen = set(stack)
     while stack:
-        step = stack.pop()
-        if isinstance(step, Step):
-            inner = view.reads(step)
-            if any(found[i] == found[value] for i in inner):
+        for step in view.reads(stack.pop()):
+            if found[step] == found[value]:
                 return True
-            stack += [i for i in inner if i.is_term]
+            if step.is_term and step not in seen:
+                seen.add(step)
+                stack.append(step)
     return False
 
 

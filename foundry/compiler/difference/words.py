@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from foundry.compiler.outline import Body, Step
 from foundry.compiler.difference.spelling import described, formula, head, narrowed, title, written_out
 from foundry.compiler.difference.view import View
 from foundry.compiler.difference.wiring import Keys, Value, is_part
+from foundry.compiler.outline import Body, Step
 from foundry.dsl.format import format_expr
 from foundry.dsl.quote import named, quote, shown
 from foundry.dsl.syntax import Function

@@ -64,8 +64,8 @@ def columns(
             a.after[b] = b.before[a]
     for link in links:
         _pull(link.upper, link.leaves, link.lower, link.enters)
-    for a, b in level:
-        _pull(a, 0.0, b, 0.0)
+    for one, other in level:
+        _pull(one, 0.0, other, 0.0)
     _pack(blocks)
     for sweep in range(SWEEPS):
         for block in sorted(blocks, key=lambda b: b.x, reverse=sweep % 2 == 0):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from foundry.compiler.picture.columns import Item, Link, columns
+from foundry.compiler.picture.routes import Route, ordered, ranked, routes
 from foundry.compiler.picture.scene import Box, Scene
 from foundry.compiler.picture.sizes import STRIP, Size, exit_label, frame_height, size_of
 
 CHANNEL, TRACK = 14.0, 8.0  # between ranks: of itself, and for each line that runs across
-BESIDE, LANE = 22.0, 14.0  # between boxes, and beside lines on their way through
+BESIDE = 22.0  # between boxes
 CORNER = 6.0  # of a line that turns
 Point = tuple[float, float]
 
@@ -66,121 +67,32 @@ class Arranged:
     end: float
 
 
-@dataclass(eq=False)
-class _Line:
-    """A connection on its way through the ranks. side: whether it enters its target from the side."""
-
-    source: Box
-    target: Box
-    entry: int
-    stops: list[Item]
-    side: bool = False
-
-
-def arrange(scene: Scene) -> Arranged:
-    """Places for everything in a scene, from the inside out."""
-    inner = {box: arrange(box.inner) for box in scene.boxes if box.inner is not None}
-    return _Arrangement(scene, inner).arranged()
+def arrange(scene: Scene, inside: bool = False) -> Arranged:
+    """Places for everything in a scene, from the inside out. inside: whether it is within a frame."""
+    inner = {box: arrange(box.inner, inside=True) for box in scene.boxes if box.inner is not None}
+    return _Arrangement(scene, inner, inside).arranged()
 
 
 class _Arrangement:
-    def __init__(self, scene: Scene, inner: dict[Box, Arranged]):
-        self.scene, self.inner = scene, inner
+    def __init__(self, scene: Scene, inner: dict[Box, Arranged], inside: bool):
+        self.scene, self.inner, self.inside = scene, inner, inside
         self.boxes = [*scene.ports, *scene.boxes, scene.end]
         self.sizes = {box: self.size(box) for box in self.boxes}
-        self.rank = self.ranked()
-        self.item = {box: self.standing(box) for box in self.boxes}
-        self.lines: list[_Line] = []
-        self.ranks: list[list[Item]] = [[] for _ in range(self.rank[scene.end] + 1)]
+        rank = ranked(scene)
+        self.item = {box: self.standing(box, rank[box]) for box in self.boxes}
+        self.lines = routes(scene, rank)
+        self.ranks = ordered(scene, self.lines, self.item)
 
     def size(self, box: Box) -> Size:
         inside = self.inner.get(box)
-        return (
-            size_of(box)
-            if inside is None
-            else size_of(box, inside.width, inside.height, list(inside.ports.values()), inside.end)
-        )
+        if inside is None:
+            return size_of(box)
+        return size_of(box, inside.width, inside.height, list(inside.ports.values()), inside.end)
 
-    def standing(self, box: Box) -> Item:
+    def standing(self, box: Box, rank: int) -> Item:
         size = self.sizes[box]
         label = max(0.0, size.exit + exit_label(box))
-        return Item(self.rank[box], size.width / 2, max(size.width / 2, label), BESIDE, box)
-
-    # ---- ranks and order ----------------------------------------------------------------------------------------
-
-    def ranked(self) -> dict[Box, int]:
-        """Ranks by the longest path from the inputs; what has no input stands just above what reads it."""
-        rank: dict[Box, int] = dict.fromkeys(self.scene.ports, 0)
-        for box in self.scene.boxes:
-            rank[box] = max((rank[i] + 1 for i in box.inputs), default=1 if self.scene.ports else 0)
-        readers: dict[Box, list[Box]] = defaultdict(list)
-        for box in self.scene.boxes:
-            for i in box.inputs:
-                readers[i].append(box)
-        for box in reversed(self.scene.boxes):
-            if not box.inputs and readers[box]:
-                rank[box] = min(rank[r] for r in readers[box]) - 1
-        rank[self.scene.end] = max(rank.values(), default=0) + 1
-        return rank
-
-    def behind(self) -> dict[Box, set[Box]]:
-        """For each box everything that it depends on."""
-        out: dict[Box, set[Box]] = {}
-        for box in self.boxes:
-            out[box] = {box}.union(*(out[i] for i in box.inputs))
-        return out
-
-    def route(self) -> None:
-        """Lines through the ranks. Where values meet, the one that went around comes in from the side; if neither did,
-        both do."""
-        behind = self.behind()
-        for box in self.boxes:
-            straight = self.main_input(box, behind) if box.shape == "circle" else None
-            for n, source in enumerate(box.inputs):
-                side = box.shape == "circle" and n != straight
-                last = self.rank[box] + side
-                stops = [Item(r, 0.0, 0.0, LANE) for r in range(self.rank[source] + 1, last)]
-                self.lines.append(_Line(source, box, n, stops, side))
-
-    def main_input(self, box: Box, behind: dict[Box, set[Box]]) -> int | None:
-        """Of the values that meet, the one that came through the others' depth, if there is one."""
-        for n, source in enumerate(box.inputs):
-            others = [other for m, other in enumerate(box.inputs) if m != n]
-            above = self.rank[source] == self.rank[box] - 1
-            if above and all(other in behind[source] and other is not source for other in others):
-                return n
-        return None
-
-    def order(self) -> None:
-        """Each rank from left to right: what comes first as an argument stands on the left."""
-        into: dict[Box, list[_Line]] = defaultdict(list)
-        for line in self.lines:
-            into[line.target].append(line)
-        seen: set[Box] = set()
-        stack: list[Box | Item] = [self.scene.end]
-        while stack:
-            thing = stack.pop()
-            if isinstance(thing, Item):
-                self.ranks[thing.rank].append(thing)
-                continue
-            if thing in seen:
-                continue
-            seen.add(thing)
-            lines = into[thing]
-            left = [line for line in lines if line.side and line.entry == 0]
-            right = [line for line in lines if line not in left]
-            upward: list[Box | Item] = []
-            for line in left:
-                upward += [*reversed(line.stops), line.source]
-            upward.append(self.item[thing])
-            for line in right:
-                upward += [*reversed(line.stops), line.source]
-            stack += reversed(upward)
-        for box in self.boxes:  # inputs that nothing reads
-            if box not in seen:
-                self.ranks[self.rank[box]].append(self.item[box])
-
-    # ---- coordinates --------------------------------------------------------------------------------------------
+        return Item(rank, size.width / 2, max(size.width / 2, label), BESIDE, box)
 
     def links(self) -> tuple[list[Link], list[Link], list[tuple[Item, Item]]]:
         """Pieces of lines, those that are to be straight, and what meets from the side."""
@@ -203,16 +115,17 @@ class _Arrangement:
                     lanes.append(link)
             if line.side:
                 level.append((path[-1], goal))
-        main_down = {item: _main_down(found) for item, found in down.items()}
+        place = {item: n for rank in self.ranks for n, item in enumerate(rank)}
+        main_down = {item: _main_down(sorted(found, key=lambda k: place[k.lower])) for item, found in down.items()}
         main_up = {item: _middle(sorted(found, key=lambda link: link.enters)) for item, found in up.items()}
         chains = [link for link in pieces if main_down[link.upper] is link and main_up[link.lower] is link]
         return pieces, [*lanes, *(link for link in chains if link not in lanes)], level
 
     def arranged(self) -> Arranged:
-        self.route()
-        self.order()
         pieces, straight, level = self.links()
         x = columns(self.ranks, pieces, straight, level)
+        if self.scene.ports and self.inside:  # so that what is around it is in one line
+            x[self.item[self.scene.end]] = x[self.item[self.scene.ports[0]]]
         left = min(x[i] - i.left for rank in self.ranks for i in rank)
         x = {item: value - left for item, value in x.items()}
         total = max(x[i] + i.right for rank in self.ranks for i in rank)
@@ -259,7 +172,7 @@ class _Arrangement:
         strip = STRIP if item.box.label else 0.0
         return self.sizes[item.box].height + strip
 
-    def stops(self, line: _Line, x: dict[Item, float]) -> list[tuple[int, float]]:
+    def stops(self, line: Route, x: dict[Item, float]) -> list[tuple[int, float]]:
         """The ranks that a line passes and where, from its source to its target."""
         source, target = self.item[line.source], self.item[line.target]
         out = [(source.rank, x[source] + self.sizes[line.source].exit)]
@@ -278,7 +191,7 @@ class _Arrangement:
 
     def drawn(
         self,
-        line: _Line,
+        line: Route,
         x: dict[Item, float],
         tops: list[float],
         heights: list[float],
@@ -302,7 +215,8 @@ class _Arrangement:
             points += [(last, middle), (edge, middle)]
         else:
             points.append((last, target.y))
-        return Line(line.source, line.target, points, target is not None and line.target.shape != "frame")
+        into_frame = target is not None and target.inner is not None and line.entry < len(target.inner.ports)
+        return Line(line.source, line.target, points, target is not None and not into_frame)
 
 
 def _once(lines: list[Line]) -> list[Line]:

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 
-from foundry.compiler.difference.spelling import SIGNS, WRITTEN, formula, head, title
-from foundry.compiler.outline import Body, Step, purpose
+from foundry.compiler.difference.spelling import SIGNS, WRITTEN, formula
+from foundry.compiler.outline import Body, Step
+from foundry.compiler.picture.captions import LONGEST, argument_names, badge, details, kind_of, short, title
 from foundry.dsl.program import Node, Unit
-from foundry.dsl.quote import cut, named, quote, shown
+from foundry.dsl.quote import shown
 from foundry.dsl.registry import PRIMITIVES
-from foundry.dsl.values import FUNCTIONS
+from foundry.dsl.types import FUNCTION
 
-LONGEST = 30  # characters of a line of text
 LEAVES = frozenset({"number", "param", "position", "channel_index", "table"})
 JOINS = {"add": "+", "multiply": "×", "subtract": "−", "divide": "÷"}
 
@@ -74,12 +74,12 @@ class _Painter:
         """The learned numbers of nodes in all their copies, those that were counted before left out."""
         total = 0
         for node in nodes:
-            if node.instance and node.instance in self.counted:
+            if (node.instance and node.instance in self.counted) or node.attrs.get("through"):
                 continue
             if node.instance:
                 self.counted.add(node.instance)
             if node.unit is not None:
-                copies = 1 if node.attrs.get("shared") else int(node.attrs.get("times", 1))  # type: ignore[call-overload]
+                copies = 1 if node.attrs.get("shared") else int(node.attrs.get("times", 1))
                 total += copies * _Painter(set(self.counted)).parameters(node.unit.nodes)
             elif node.op in PRIMITIVES:
                 types = tuple(i.type if isinstance(i, Node) else i for i in node.inputs)
@@ -96,13 +96,17 @@ class _Canvas:
     depth: int
     boxes: list[Box] = field(default_factory=list)
     of: dict[Step, Box] = field(default_factory=dict)
+    leaf: set[Step] = field(default_factory=set)
 
     def scene(self) -> Scene:
         several = len(self.body.inputs) > 1
         for step in self.body.inputs:
             label = f"{step.title} {step.type}" if several else str(step.type)
+            if step.type == FUNCTION:  # weights that are handed in
+                label = step.title
             self.of[step] = Box("port", "port", step.title, label=label)
         ports = tuple(self.of[step] for step in self.body.inputs)
+        self.find_leaves()
         self.readers = Counter(i for step in self.body.steps for i in step.inputs if isinstance(i, Step))
         self.readers[self.body.result] += 1
         for step in self.body.steps:
@@ -115,11 +119,13 @@ class _Canvas:
 
     def is_leaf(self, step: Step) -> bool:
         """Whether a step depends on no value of the sequence: a learned number, a position, arithmetic on them."""
-        if step.op in LEAVES:
-            return True
-        return (
-            step.is_term and step.op != "input" and all(not isinstance(i, Step) or self.is_leaf(i) for i in step.inputs)
-        )
+        return step in self.leaf
+
+    def find_leaves(self) -> None:
+        for step in self.body.steps:
+            inputs = [i for i in step.inputs if isinstance(i, Step)]
+            if step.op in LEAVES or (step.is_term and all(i in self.leaf for i in inputs)):
+                self.leaf.add(step)
 
     # ---- kinds of boxes -----------------------------------------------------------------------------------------
 
@@ -128,7 +134,7 @@ class _Canvas:
             self.term(step)
         elif step.op in ("split_heads", "merge_heads") and self.joins_box(step):
             self.extend(step)
-        elif step.body is not None and step.is_block and self.depth > 0:
+        elif step.body is not None and step.op != "shared" and step.is_block and self.depth > 0:
             self.frame(step)
         else:
             self.box(step)
@@ -153,17 +159,21 @@ class _Canvas:
         self.add(step, Box("pill", "term", text, inputs=inputs, steps=steps, parameters=count), leaves)
 
     def leaves(self, step: Step) -> Iterable[Step]:
-        """The leaves that a formula reads, theirs first."""
-        for value in step.inputs:
-            if isinstance(value, Step) and self.is_leaf(value):
-                yield from self.leaves(value)
-                yield value
+        """The leaves that a formula reads, and those that they do."""
+        found: dict[Step, None] = {}
+        stack = [step]
+        while stack:
+            for value in stack.pop().inputs:
+                if isinstance(value, Step) and self.is_leaf(value) and value not in found:
+                    found[value] = None
+                    stack.append(value)
+        return found
 
     def name(self, step: Step) -> str:
-        """How a formula calls a value: formulas of leaves are written out."""
+        """How a formula calls a value: formulas of leaves are written out, and a value without a name is a dot."""
         if self.is_leaf(step):
             return step.label if step.op == "param" and step.label else ""
-        return step.label or title(step)
+        return step.label or ("·" if step.is_term else step.title)
 
     def joins_box(self, step: Step) -> bool:
         """Whether cutting into heads, or joining them, belongs to the box before."""
@@ -183,21 +193,22 @@ class _Canvas:
         box.steps = (*box.steps, step)
 
     def frame(self, step: Step) -> None:
-        """A call, a repeat or experts with what is inside."""
+        """A call, a repeat or experts with what is inside; a call of one step is a box like it."""
         assert step.body is not None
         through = step.op == "repeat" and not step.title  # n * (f >> g): no call of its own
         inner = _Painter(set(self.painter.counted)).scene(step.body, self.depth if through else self.depth - 1)
-        box = Box("frame", "block", self.title(step), self.details(step), badge(step), inner=inner)
-        self.add(step, box)
+        if step.op == "call" and len(inner.boxes) == 1 and inner.boxes[0].shape == "box":
+            (only,) = inner.boxes
+            self.add(step, Box("box", only.kind, title(step), only.details, label=only.label))
+            return
+        drawn = {s.role for s in step.body.steps}
+        self.add(step, Box("frame", "block", title(step), details(step, drawn), badge(step), inner=inner))
 
     def box(self, step: Step) -> None:
         kind = kind_of(step)
         shape = "pill" if kind in ("structure", "activation") and step.op != "top" else "box"
-        text = self.title(step)
-        if shape == "pill":
-            text = cut(shown(head(step), LONGEST), LONGEST) if step.op != "call" else text
-        details = () if shape == "pill" else self.details(step)
-        self.add(step, Box(shape, kind, text, details, badge(step)))
+        pill = Box("pill", kind, short(step))
+        self.add(step, pill if shape == "pill" else Box("box", kind, title(step), details(step), badge(step)))
 
     def alone(self, step: Step) -> None:
         """A leaf that is read by itself."""
@@ -217,45 +228,10 @@ class _Canvas:
         box.steps = (*box.steps, *(leaves or ()), step)
         box.parameters += self.painter.parameters(n for s in (*(leaves or ()), step) for n in nodes(s))
         first = next((i for i in step.inputs if isinstance(i, Step)), None)
-        if not box.label and (first is None or first.type != step.type or step.op == "embed"):
+        if not box.label and step.type.has("batch") and (first is None or first.type != step.type):
             box.label = str(step.type)
         self.of[step] = box
         self.boxes.append(box)
-
-    # ---- words --------------------------------------------------------------------------------------------------
-
-    def title(self, step: Step) -> str:
-        name = step.title
-        if step.op == "call" and name == "fn":
-            name = cut(shown(quote(step.function)), LONGEST)
-        if step.op == "repeat" and not name:
-            return "layers"
-        if step.op in ("linear", "embed", "conv") and step.label:
-            return step.label
-        if step.role and step.role != name:
-            return f"{step.role}: {name}"
-        return name
-
-    def details(self, step: Step) -> tuple[str, ...]:
-        attrs = step.node.attrs
-        first = next((i for i in step.inputs if isinstance(i, Step)), None)
-        match step.op:
-            case "linear":
-                return (f"{first.type.width:,} → {step.type.width:,}",) if first else ()
-            case "embed":
-                what = "tokens" if first is not None and first.type.is_tokens else "positions"
-                return (f"{attrs['vocab']:,} {what}",)
-            case "unembed":
-                return ("shares the embedding",) if attrs.get("tied") else (f"{attrs['vocab']:,} tokens",)
-            case "experts":
-                return (f"{attrs['active']} active",)
-            case "call" | "repeat":
-                return tuple(_given(step))
-        slots = [f"{name} {named(step.arguments[name])}" for name in ("score", "mask") if step.slots.get(name)]
-        settings = [f"{a.name} {shown(quote(attrs[a.name]))}" for a in PRIMITIVES[step.op].args
-                    if not a.is_tensor and attrs.get(a.name) not in (None, a.default, ()) and _plain(attrs[a.name])
-                    ] if step.op in PRIMITIVES else []  # fmt: skip
-        return tuple(cut(text, LONGEST) for text in (*settings, *slots))
 
 
 def nodes(step: Step) -> Iterable[Node]:
@@ -265,52 +241,3 @@ def nodes(step: Step) -> Iterable[Node]:
             yield from nodes(inner)
     else:
         yield step.node
-
-
-def _plain(value: object) -> bool:
-    return isinstance(value, (int, float))
-
-
-def _given(step: Step) -> Iterable[str]:
-    """The arguments that a call was given, as many to a line as fit."""
-    line = ""
-    for name, value in step.arguments.items():
-        if name not in step.explicit or isinstance(value, Node) or name in ("act", "mix", "norm"):
-            continue
-        text = f"{name} {cut(named(value) if isinstance(value, FUNCTIONS) else shown(quote(value)), LONGEST)}"
-        if line and len(line) + len(text) + 2 > LONGEST:
-            yield line
-            line = ""
-        line = f"{line}, {text}" if line else text
-    if line:
-        yield line
-
-
-def badge(step: Step) -> str:
-    """How many copies there are of what a box stands for."""
-    times = step.node.attrs.get("times", 1)
-    return "" if times == 1 else f"{times} ×, shared" if step.node.attrs.get("shared") else f"× {times}"
-
-
-def argument_names(step: Step) -> tuple[str, ...]:
-    """What the inputs of a step are called where it is defined."""
-    if step.op in PRIMITIVES:
-        return tuple(arg.name for arg in PRIMITIVES[step.op].args if arg.is_tensor)
-    return tuple(i.title for i in step.body.inputs) if step.body is not None else ()
-
-
-def kind_of(step: Step) -> str:
-    """What a box is for: weights, memory (what looks along the sequence), norm, activation, vocabulary, routing,
-    structure or block."""
-    if step.op == "call":
-        return (
-            "block" if step.is_block else {"norm": "norm", "activation": "activation"}.get(purpose(step), "structure")
-        )
-    if step.op in ("repeat", "experts"):
-        return "block"
-    if step.op in ("embed", "unembed"):
-        return "vocabulary"
-    if step.op in ("top", "penalty"):
-        return "routing"
-    kind = PRIMITIVES[step.op].kind if step.op in PRIMITIVES else "structure"
-    return {"weights": "weights", "sequence": "memory"}.get(kind, "structure")

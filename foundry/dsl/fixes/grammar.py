@@ -26,6 +26,17 @@ def bracket(words: Words, index: int, due: str) -> Iterator[Fix]:
         yield Fix(f"insert `{due}`", (words.behind(comma - 1, due),))
 
 
+def unopened(words: Words, index: int) -> Iterator[Fix]:
+    """A bracket that closes nothing: one is missing where two words stand side by side."""
+    opener = {")": "(", "]": "[", "}": "{"}[words.text(index)]
+    at = index - 1
+    while at > 0 and words.text(at) not in (";", "{"):
+        if words[at].is_value and words[at - 1].is_value:
+            yield Fix(f"insert `{opener}`", (words.behind(at - 1, opener),))
+            return
+        at = words.opener(at) - 1
+
+
 def function(words: Words, index: int) -> Iterator[Fix]:
     """`… >> fn(x) => …`"""
     stop = words.right_edge(index)
@@ -49,7 +60,7 @@ def given_twice(words: Words, index: int) -> Iterator[Fix]:
         if words.text(at) == name and words.text(at - 1) in (";", ""):
             yield from (_statement(words, at, "remove the first"), _statement(words, index, "remove the second"))
             return
-        at = words.partner.get(at, at) - 1
+        at = words.opener(at) - 1
     if words.text(at) == "(":  # among parameters or arguments
         stop = words.right_edge(index)
         stop = words.right_edge(stop + 1) if words.text(stop) == "=" else stop
@@ -60,7 +71,7 @@ def _statement(words: Words, index: int, message: str) -> Fix:
     """A definition removed."""
     stop = index
     while stop < len(words) - 1 and words.text(stop) != ";":
-        stop = words.partner.get(stop, stop) + 1
+        stop = words.closer(stop) + 1
     end = words[stop + 1].start if stop + 1 < len(words) else words[stop].end
     return Fix(message, (Edit(words[index].start, end, ""),))
 

@@ -31,6 +31,9 @@ def parse_fixes(diagnostic: Diagnostic, text: str) -> Iterator[Fix]:
         yield from grammar.bracket(words, index, diagnostic.expected[0].strip("`"))
     elif find := _HABITS.get(words.text(index)):
         yield from find(words, index)
+    if diagnostic.code in ("F101", "F102") and diagnostic.span.start < diagnostic.span.end and not diagnostic.fixes:
+        edit = Edit(diagnostic.span.start, diagnostic.span.end, "")
+        yield Fix(f"leave out {diagnostic.found}", (edit,))
 
 
 def _remainder(words: Words, index: int) -> Iterator[Fix]:
@@ -176,5 +179,6 @@ _HABITS: dict[str, Callable[[Words, int], Iterator[Fix]]] = {
     "%": _remainder, "?": _question, "if": _if, "lambda": _lambda, "def": _def, "return": _left_out, "None": _none,
     "for": _for, "+=": _in_place, "-=": _in_place, "*=": _in_place, "/=": _in_place, ",": _comma, ":": _colon,
     "**": _starred, "*": _starred, "...": _ellipsis, ".": member, "fn": grammar.function, "}": grammar.no_result,
+    ")": grammar.unopened, "]": grammar.unopened,
     **dict.fromkeys(_COMPARISONS, _chained),
 }  # fmt: skip

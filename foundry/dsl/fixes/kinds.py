@@ -33,7 +33,7 @@ def _operators(site: Site) -> Iterator[Fix]:
         if node.operator in ("*", "**") and functions and isinstance(node.right, (Number, Name)):
             copied = node.left.items[0] if isinstance(node.left, ListOf) and node.left.items else node.left
             yield Fix("put the number first", site.swap(path, Binary("*", node.right, copied)))
-        elif node.operator == "|" and functions:
+        elif node.operator in ("|", ">") and functions:
             yield from _pipes(site, path)
         elif (
             node.operator in ("+", "-", "*") and functions and (site.is_function(right) or isinstance(node.right, Name))
@@ -44,13 +44,13 @@ def _operators(site: Site) -> Iterator[Fix]:
 
 
 def _pipes(site: Site, path: Path) -> Iterator[Fix]:
-    """`f | g | h`"""
+    """`f | g | h`, `f > g`"""
     while isinstance(parent := site.nodes[site.parent(path)], Binary) and parent.operator == "|":
         path = site.parent(path)
     edits, node = [], site.nodes[path]
-    while isinstance(node, Binary) and node.operator == "|":
+    while isinstance(node, Binary) and node.operator in ("|", ">"):
         start = node.left.span.end
-        at = start + site.data[start : node.right.span.start].index(b"|")
+        at = start + site.data[start : node.right.span.start].index(node.operator.encode())
         edits.append(Edit(at, at + 1, ">>"))
         node = node.left
     yield Fix("write `>>`", tuple(reversed(edits)))
@@ -90,7 +90,9 @@ def _argument(site: Site) -> Iterator[Fix]:
     if isinstance(argument.value, Name) and x and site.is_function((*path, "value")):
         yield Fix(f"apply it to {x}", (Edit(argument.span.end, argument.span.end, f"({x})"),))
     usual = _usual(site, argument.name)
-    if usual:
+    if site.diagnostic.expected == ("a list of numbers",):
+        yield Fix("write a list", site.wrap(argument.value, "[", "]"))
+    elif usual:
         yield Fix(f"use {usual}", site.replace(argument.value, usual))
     elif argument.name:
         yield Fix("leave it out", site.drop(path))

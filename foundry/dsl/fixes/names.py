@@ -33,25 +33,43 @@ _BETAS = {"beta1": "0.9", "beta2": "0.95"}
 
 
 def unknown_name(site: Site) -> Iterator[Fix]:
-    """A call of a function that is an operator here, or that does nothing here."""
-    path = site.exactly(Name)
-    if path is None:
-        return
-    call_path = site.parent(path)
-    call, name = site.nodes[call_path], plain(site.diagnostic.found)
+    """Calls of a function that is an operator here, or that does nothing here, all over a definition."""
+    here, name = next(site.around(Definition), ()), site.diagnostic.found
+    places = [p for p, n in site.nodes.items() if p[: len(here)] == here and isinstance(n, Name) and n.id == name]
+    if rewrite := _OPERATORS.get(plain(name)):
+        yield from _everywhere("write it with operators", [_rewritten(site, place, rewrite) for place in places])
+    if plain(name) == "dropout":
+        yield from _everywhere("leave it out", [_without_dropout(site, place) for place in places])
+
+
+def _everywhere(message: str, parts: list[tuple[Edit, ...]]) -> Iterator[Fix]:
+    if all(parts):
+        yield Fix(message, tuple(edit for part in parts for edit in part))
+
+
+def _called(site: Site, path: Path) -> list[Expr] | None:
+    """What a function gets by position where it is called; None where it is not."""
+    call = site.nodes[site.parent(path)]
     called = isinstance(call, Call) and call.function is site.nodes[path]
-    values = [a.value for a in call.arguments if not a.name] if isinstance(call, Call) and called else []
-    rewrite = _OPERATORS.get(name)
-    new = rewrite(values) if rewrite else None
-    if new is not None:
-        yield Fix("write it with operators", site.swap(call_path, new))
-    if name == "dropout":
-        if values and not isinstance(values[0], Number):
-            yield Fix("leave it out", site.swap(call_path, values[0]))
-        stage = call_path if called else path
-        pipe = site.nodes[site.parent(stage)]
-        if isinstance(pipe, Binary) and pipe.operator == ">>" and pipe.right is site.nodes[stage]:
-            yield Fix("leave it out", (Edit(pipe.left.span.end, pipe.right.span.end, ""),))
+    return [a.value for a in call.arguments if not a.name] if isinstance(call, Call) and called else None
+
+
+def _rewritten(site: Site, path: Path, rewrite: Callable[[list[Expr]], Expr | None]) -> tuple[Edit, ...]:
+    """A call as what it is here."""
+    new = rewrite(_called(site, path) or [])
+    return site.swap(site.parent(path), new) if new is not None else ()
+
+
+def _without_dropout(site: Site, path: Path) -> tuple[Edit, ...]:
+    """`dropout(x, 0.1)` as x, and a pipe without the stage that drops something."""
+    values = _called(site, path)
+    if values and not isinstance(values[0], Number):
+        return site.swap(site.parent(path), values[0])
+    stage = path if values is None else site.parent(path)
+    pipe = site.nodes[site.parent(stage)]
+    if isinstance(pipe, Binary) and pipe.operator == ">>" and pipe.right is site.nodes[stage]:
+        return (Edit(pipe.left.span.end, pipe.right.span.end, ""),)
+    return ()
 
 
 def _joined(operator: str) -> Callable[[list[Expr]], Expr | None]:

@@ -74,6 +74,14 @@ class Words:
         """A text put behind a word."""
         return Edit(self.words[index].end, self.words[index].end, text)
 
+    def closer(self, index: int) -> int:
+        """The bracket that closes the one at an index; of any other word itself."""
+        return max(index, self.partner.get(index, index))
+
+    def opener(self, index: int) -> int:
+        """The bracket that opens the one at an index; of any other word itself."""
+        return min(index, self.partner.get(index, index))
+
     def operand_before(self, index: int) -> int:
         """The first word of the call, name, number or group that ends before `index`; `index` where there is none."""
         first = index
@@ -93,7 +101,7 @@ class Words:
         while self.text(stop) in ("-", "!"):
             stop += 1
         if stop < len(self.words) and (self.words[stop].is_value or stop in self.partner):
-            stop = self.partner.get(stop, stop) + 1
+            stop = self.closer(stop) + 1
             while self.text(stop) == "(" and stop in self.partner:
                 stop = self.partner[stop] + 1
         return stop
@@ -111,7 +119,7 @@ class Words:
             word = self.words[index - 1].text
             if word in _EDGES or word in _CLOSERS or (word in _CLOSERS.values() and index - 1 not in self.partner):
                 return index
-            index = self.partner[index - 1] if word in _CLOSERS.values() else index - 1
+            index = self.opener(index - 1)
         return index
 
     def right_edge(self, index: int) -> int:
@@ -120,7 +128,7 @@ class Words:
             word = self.words[index].text
             if (word in _EDGES and word not in ("=>", ">>")) or word in _CLOSERS.values():
                 return index
-            index = self.partner.get(index, index) + 1
+            index = self.closer(index) + 1
         return index
 
     def bare(self, first: int, stop: int) -> str:

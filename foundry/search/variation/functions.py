@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from foundry.dsl.check import check
+from foundry.dsl.check import examine
 from foundry.dsl.format import format_genome
 from foundry.dsl.inline import Copies
 from foundry.dsl.syntax import Binary, Block, Call, Definition, Expr, Function, Genome, Name, at, put
@@ -213,7 +213,7 @@ def expand(of: Subject, draw: Draw, inner: list[tuple[float, Inner]], effect: st
 def changed_inside(genome: Genome, name: str, draw: Draw, inner: list[tuple[float, Inner]]) -> Genome | None:
     """The genome with one of the changes made inside the definition `name`, or None where none applies."""
     text = format_genome(genome)
-    checked = check(text)
+    checked = examine(text)
     if not checked.ok:
         return None
     focused = Subject(text, checked, name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 from foundry.dsl.canonical import canonical_hash
-from foundry.dsl.check import Checked, check
+from foundry.dsl.check import Checked, examine
 from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.program import Program
 from foundry.dsl.registry import CONSTANTS, PRIMITIVES, SPECIAL
@@ -154,7 +154,7 @@ def subject(text: str) -> Subject:
     Raises:
         GenomeError: the genome has errors.
     """
-    checked = check(text)
+    checked = examine(text)
     if not checked.ok:
         raise GenomeError(checked.diagnostics, text)
     return Subject(text, checked)

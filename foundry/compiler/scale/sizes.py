@@ -48,13 +48,14 @@ class Sizes:
     """The sizes of a genome.
 
     width: of the residual stream. tied: whether the channels of a head are a share of the width. channels: of the
-    heads that attend, every number that occurs.
+    heads that attend, every number that occurs. clashes: numbers that cannot follow all that they stand for.
     """
 
     sizes: tuple[Size, ...]
     width: int
     tied: bool
     channels: tuple[int, ...]
+    clashes: tuple[Path, ...] = ()
 
     def of(self, role: str) -> list[Size]:
         """The sizes of one role."""
@@ -68,8 +69,8 @@ def sizes_of(program: Program) -> Sizes:
     reader.read()
     attending = [graph.nodes[v] for v in graph if graph.nodes[v]["op"] in ATTENTION]
     channels = {graph.nodes[o]["type"].width for data in attending for o in _operands(data)[:2]}
-    found = [Size(path, reader.value(path), role, reader.heads.get(path)) for path, role in reader.roles.items()]
-    return Sizes(tuple(found), _stream(graph), reader.tied, tuple(sorted(channels)))
+    found = [Size(p, reader.value(p), role, reader.heads.get(p)) for p, role in reader.roles.items() if reader.value(p)]
+    return Sizes(tuple(found), _stream(graph), reader.tied, tuple(sorted(channels)), tuple(reader.clashes))
 
 
 def _stream(graph: nx.DiGraph) -> int:
@@ -94,6 +95,7 @@ class _Reader:
     def __post_init__(self) -> None:
         self.roles: dict[Path, str] = {}
         self.heads: dict[Path, Path] = {}  # of a projection, the number of its heads
+        self.clashes: list[Path] = []
         self.tied = False
 
     def value(self, path: Path) -> int:
@@ -101,8 +103,10 @@ class _Reader:
         return len(node.items) if hasattr(node, "items") else int(node.value)  # type: ignore[union-attr, arg-type]
 
     def give(self, path: Path | None, role: str) -> None:
-        if path is not None:
-            self.roles.setdefault(path, role)
+        if path is None or self.roles.setdefault(path, role) == role:
+            return
+        if {role, self.roles[path]} & {VOCAB, EXPERTS}:
+            self.clashes.append(path)
 
     def origins(self, vertex: int, argument: str) -> Terms:
         return self.graph.nodes[vertex]["attrs"].get(ORIGINS, {}).get(argument, ())
@@ -184,10 +188,10 @@ class _Reader:
     def counts_of_experts(self) -> set[int]:
         """Returns the vertices that choose experts."""
         chosen: set[int] = set()
+        stops = ("linear", "embed", "experts", "carry", "input", *ATTENTION)
         for vertex in self.each("experts"):
             gates = _operands(self.graph.nodes[vertex])[1]
             count = self.graph.nodes[gates]["type"].width
-            stops = ("linear", "embed", "experts", "carry", "input", *ATTENTION)
             for found in self.back([gates], lambda v: self.graph.nodes[v]["op"] not in stops):
                 chosen.add(found)
                 data = self.graph.nodes[found]
@@ -201,6 +205,14 @@ class _Reader:
                 if len(term) > 1 and DERIVED not in term and any(self.roles.get(path) == HEADS for path in term):
                     for path in term:
                         self.give(path, HEAD)
+        for split in self.attending_splits():
+            count = self.graph.nodes[split]["type"].heads
+            for vertex in self.feeding(split):
+                for term in self.origins(vertex, "out"):  # `8 * head_count(q)`
+                    (path, *others) = term - {DERIVED} or {DERIVED}
+                    if DERIVED in term and not others and path != DERIVED:
+                        whole = self.value(path) * count == self.graph.nodes[vertex]["type"].width
+                        self.give(path if whole else None, HEAD)
         for vertex in self.each("slice"):
             if self.graph.nodes[vertex]["type"].has("head"):
                 for term in (*self.origins(vertex, "start"), *self.origins(vertex, "stop")):

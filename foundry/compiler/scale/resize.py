@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from foundry.compiler.sizes import LIST, Size, Sizes
+from foundry.compiler.scale.sizes import LIST, Size, Sizes
 from foundry.dsl.primitives import NUMBER_LIMIT
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Argument, Binary, Call, Expr, Genome, ListOf, Name, Number, Path, Unary, at, put, walk
@@ -71,8 +71,9 @@ def _value(size: Size, sizes: Sizes, factors: Factors) -> int | None:
         case "head":
             value = size.value * factors.head
         case "projection":
-            by = next((s.value for s in sizes.sizes if s.path == size.heads), 1)
-            value = size.value * Fraction(_heads(by, factors), by) * factors.head
+            value = size.value * factors.head
+            for by in (s.value for s in sizes.sizes if s.path == size.heads):
+                value *= _heads(by, factors) / by
         case "vocab":
             value = Fraction(factors.vocab or size.value)
         case "experts":
@@ -101,7 +102,10 @@ def _roots_of_width(
     genome: Genome, old: int, new: int, sorts: Mapping[Path, tuple[Any, ...]]
 ) -> Iterator[tuple[Path, Expr]]:
     """Numbers under a root that are the width, and factors on the stream that are its root: `48 * embed(…)` at 2304."""
+    logits = [path for path, node in walk(genome) if isinstance(node, Argument) and node.name == "scale"]
     for path, node in walk(genome):
+        if any(path[: len(scale)] == scale for scale in logits):  # a root of a head's channels
+            continue
         match node:
             case Call(Name("sqrt" | "rsqrt"), (Argument(value=Number(value)),)) if value == old:
                 yield (*path, "arguments", 0, "value"), Number(new)
@@ -136,15 +140,15 @@ def _constant(expr: Expr) -> float | None:
         case Number(value):
             return value
         case Unary("-", operand):
-            value = _constant(operand)
-            return None if value is None else -value
+            inner = _constant(operand)
+            return None if inner is None else -inner
         case Binary("+" | "-" | "*" | "/" | "**" as operator, left, right):
             a, b = _constant(left), _constant(right)
             names = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
             return None if a is None or b is None else _folded(names[operator], a, b)
-        case Call(Name("sqrt" | "rsqrt" | "log" | "exp" as name), (Argument(value=inner),)):
-            value = _constant(inner)
-            return None if value is None else _folded(name, value)
+        case Call(Name("sqrt" | "rsqrt" | "log" | "exp" as name), (Argument(value=operand),)):
+            inner = _constant(operand)
+            return None if inner is None else _folded(name, inner)
     return None
 
 

@@ -80,7 +80,8 @@ class Depth:
         share = left / sum(stage.times * stage.layers for stage in growing)
         counts = [max(1, round(stage.times * share)) for stage in growing]
         most = max(range(len(growing)), key=lambda index: growing[index].times)
-        rest = left - sum(n * s.layers for index, (n, s) in enumerate(zip(counts, growing, strict=True)) if index != most)
+        counts[most] = 0
+        rest = left - sum(n * stage.layers for n, stage in zip(counts, growing, strict=True))
         counts[most], remainder = divmod(rest, growing[most].layers)
         if remainder or counts[most] < 1:
             return None
@@ -120,10 +121,10 @@ def _stages(unit: Unit) -> list[Stage]:
     found: list[Stage] = []
     for node in unit.nodes:
         if node.op == "repeat" and node.unit is not None:
-            found.append(Stage(int(node.attrs["times"]), _layers(node.unit), _written(node), node.span))  # type: ignore[call-overload]
-        elif node.unit is not None and node.op == "call" and _has(node.unit, MIXING):
+            found.append(Stage(int(node.attrs["times"]), _layers(node.unit), _written(node), node.span))
+        elif node.unit is not None and node.op == "call":
             inside = [stage for stage in _stages(node.unit) if stage.path is not None]
-            found += inside or [Stage(1, 1, None, node.span)]
+            found += inside or [Stage(1, 1, None, node.span)] * _has(node.unit, MIXING)
     return found
 
 
@@ -132,7 +133,7 @@ def _layers(unit: Unit) -> int:
     if unit.name or not unit.nodes or any(node.op not in ("call", "repeat") for node in unit.nodes):
         return 1
     return sum(
-        int(node.attrs.get("times", 1)) * _layers(node.unit) if node.op == "repeat" else 1  # type: ignore[call-overload]
+        int(node.attrs.get("times", 1)) * _layers(node.unit) if node.op == "repeat" else 1
         for node in unit.nodes
         if node.unit is not None and _has(node.unit, {"linear"})
     )
@@ -144,7 +145,7 @@ def _has(unit: Unit, ops: set[str]) -> bool:
 
 def _written(node: Node) -> Path | None:
     """Where the number of a repeat stands, if it is one of the text."""
-    terms = node.attrs.get(ORIGINS, {}).get("times", ())  # type: ignore[attr-defined]
+    terms = node.attrs.get(ORIGINS, {}).get("times", ())
     if len(terms) != 1 or len(terms[0]) != 1:
         return None
     (path,) = terms[0]

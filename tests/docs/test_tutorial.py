@@ -161,3 +161,7 @@ def test_every_excerpt_of_an_emitted_file_is_in_one(block, folder, printed):
 def test_same_meaning_same_hash(printed):
     shown = [text.split()[1] for command, text in printed.items() if command.typed.startswith("foundry show")]
     assert shown[0] == shown[1]
+
+
+def test_the_picture_is_what_the_command_draws(folder, printed):
+    assert (folder / "llama.svg").read_text() == (ROOT / "docs" / "llama.svg").read_text()

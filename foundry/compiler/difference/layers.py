@@ -30,7 +30,7 @@ def layer_steps(view: View, is_model: bool) -> list[Step]:
     if not is_model and not any(step.op == "repeat" for step in steps):
         return []
     handed_on = {view.resolve(i) for s in steps if not s.is_term for i in s.inputs if isinstance(i, Step)}
-    found = {s for s in steps if s.op == "repeat" or (_keeps_type(s) and s in handed_on)}
+    found = {s for s in steps if s.op == "repeat" or (_keeps_type(s) and s in handed_on and _is_own(s))}
     titles = {step.title for step in found}
     return [step for step in steps if step in found or (_keeps_type(step) and step.title in titles)]
 
@@ -38,6 +38,12 @@ def layer_steps(view: View, is_model: bool) -> list[Step]:
 def holds_layers(step: Step) -> bool:
     """Whether a call is a wrapping around repeated layers."""
     return step.op == "call" and step.body is not None and any(s.op == "repeat" for s in step.body.steps)
+
+
+def _is_own(step: Step) -> bool:
+    """Whether a function is the genome's own: one of the prelude is a part of a layer."""
+    closure = closure_of(step.function)
+    return closure is not None and closure.span.file != PRELUDE
 
 
 def _keeps_type(step: Step) -> bool:

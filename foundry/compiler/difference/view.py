@@ -56,8 +56,8 @@ class View:
 
     @property
     def anchors(self) -> list[Step]:
-        """The steps that have a place of their own: all but the terms of formulas."""
-        return [step for step in self.order if not step.is_term and step not in self.apart]
+        """The steps that have a place of their own: not the terms of formulas, nor weights that are only handed on."""
+        return [step for step in self.order if not step.is_term and step.op != "shared" and step not in self.apart]
 
     def readers(self) -> dict[Step, Step | None]:
         """For each step the first anchor that reads its value, through formulas too; None where the result does."""
@@ -104,21 +104,22 @@ def _aligned(a: View, b: View) -> Pairs:
 
 
 def likeness(x: Step, y: Step) -> float:
-    """How well two steps correspond; 0 where they do not."""
+    """How well two steps correspond; 0 where they do not. Blocks count for more than what stands between them."""
     if x.op != y.op or _reads_tokens(x) != _reads_tokens(y):
         return 0.0
     if x.op != "call":
         return 2 + 0.5 * (x.label == y.label) + 0.5 * (x.digest == y.digest)
+    weight = 1.0 if x.is_block and y.is_block else 0.4
     if x.digest == y.digest:
-        return 4 + 0.5 * (x.title == y.title)
+        return weight * (4 + 0.5 * (x.title == y.title))
     if x.title == y.title != "fn":
-        return 3 + 0.5 * (x.role == y.role)
+        return weight * (3 + 0.5 * (x.role == y.role))
     if x.role and x.role == y.role:
-        return 2.5
+        return weight * 2.5
     if x.is_block != y.is_block:
         return 0.0
     if not x.is_block:
-        return 1.2 if purpose(x) == purpose(y) else 0.0
+        return 1.0 if purpose(x) == purpose(y) else 0.0
     shared = overlap(x, y)
     return 1 + shared if shared >= ALIKE else 0.0
 

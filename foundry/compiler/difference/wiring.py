@@ -29,6 +29,8 @@ def keys(a: View, b: View, matched: Matched) -> Keys:
     for view in (a, b):
         for n, step in enumerate(view.body.inputs):
             note(step, ("input", n))
+        for n, step in enumerate(step for step in view.order if step.op == "shared"):
+            note(step, ("shared", n))
     for n, (x, y) in enumerate(matched):
         note(x, ("pair", n))
         note(y, ("pair", n))

@@ -30,6 +30,10 @@ def setting(x: Step, y: Step, name: str, old: Any, new: Any, place: str) -> tupl
         return place, "output", own[bool(old)], own[bool(new)]
     if x.op == "experts" and name in ("times", "active"):
         return place, {"times": "experts", "active": "active experts"}[name], str(old), str(new)
+    if x.op == "attend" and name == "sink":
+        return place or x.title, name, *((NOTHING, "one per head")[bool(value)] for value in (old, new))
+    if x.op == "attend" and place:
+        return place, name, shown(quote(old)), shown(quote(new))
     subject = y.label or y.title
     texts = shown(quote(old)), shown(quote(new))
     return (place, f"{subject} {name}", *texts) if place else (subject, name, *texts)

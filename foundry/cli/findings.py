@@ -23,14 +23,10 @@ class Finding:
 
     name: str
     text: str
+    ok: bool
     diagnostics: tuple[Diagnostic, ...]
     mended: tuple[Mended, ...] = ()
     readable: bool = True
-
-    @property
-    def ok(self) -> bool:
-        """Whether the genome has no errors (left)."""
-        return all(diagnostic.severity != "error" for diagnostic in self.diagnostics)
 
     def left_as_data(self) -> list[object]:
         """The diagnostics as plain data."""
@@ -78,10 +74,11 @@ def examine(name: str, fix: bool = False) -> Finding:
     try:
         source = read(name)
     except GenomeError as error:
-        return Finding(name, error.text, error.diagnostics, readable=False)
+        return Finding(name, error.text, False, error.diagnostics, readable=False)
     if not fix:
-        return Finding(name, source.text, check(source.text, source.label).diagnostics)
+        checked = check(source.text, source.label)
+        return Finding(name, source.text, checked.ok, checked.diagnostics)
     repaired = repair(source.text, source.label)
     if repaired.mended and name != "-":
         replace_file(Path(name), repaired.text)
-    return Finding(name, repaired.text, repaired.left, repaired.mended)
+    return Finding(name, repaired.text, repaired.ok, repaired.left, repaired.mended)

@@ -21,7 +21,8 @@ from foundry.dsl.syntax import Name
 from foundry.dsl.trace import Trace, trace
 
 MOST = 40  # changes that are listed
-AS_IT_WAS, REORDERED = "as it was", "the same operations, their weights made in another order"
+AS_IT_WAS, OTHERWISE = "as it was", "the same parts, put together otherwise"
+REORDERED = "the same operations, their weights made in another order"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def differences(a: Program, b: Program) -> list[Change]:
     comparer = Comparer()
     comparer.bodies(outline(before), outline(after), Inside())
     if not comparer.changes and architecture_hash(a) != architecture_hash(b):
-        comparer.note("changed", "", "model", AS_IT_WAS, REORDERED)
+        alike = meaning(a.model, numbered=False) == meaning(b.model, numbered=False)
+        comparer.note("changed", "", "model", AS_IT_WAS, REORDERED if alike else OTHERWISE)
     return [*merged(comparer.changes), *_recipe(before, after)]
 
 

@@ -130,7 +130,7 @@ class Forms:
     def settle(self, form: Form) -> None:
         """Decide which numbers of a form are arguments, and what they are called."""
         for unit in form.units:
-            fused = form.fused and {
+            fused: Numbers | None = form.fused and {
                 (-1, "eps"): form.fused.eps if unit is form.unit else self._fused(unit).eps,
                 (-1, "width"): unit.inputs[0].type.width,
             }

@@ -263,8 +263,9 @@ class _Definition:
 
     def source(self) -> str:
         lines = [comment(c) for c in self.unit.comments]
-        own = lines[len(lines) - lines[::-1].index("") :] if "" in lines else lines  # a paragraph before is on others too
-        above = [f"# {line}" for line in own]
+        if "" in lines:  # a paragraph before the last is on other functions too
+            lines = lines[len(lines) - lines[::-1].index("") :]
+        above = [f"# {line}" for line in lines]
         return "\n".join(above + (self.as_class() if self.form.weights or self.is_model else self.as_function()))
 
     def as_function(self) -> list[str]:

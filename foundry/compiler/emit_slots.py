@@ -13,7 +13,8 @@ from foundry.dsl.registry import PRIMITIVES
 class Attention:
     """A plan for one `attend`.
 
-    mechanism: attend (attend_window or attend_within where there is a window), attend_bias, attend_score or attend_general.
+    mechanism: attend (attend_window or attend_within where there is a window), attend_bias, attend_score or
+        attend_general.
     scale: what the logits are multiplied by; None for one over the square root of the head dimension.
     window: how many positions the mask reaches back, where it is a window.
     function: the unit of the bias or the score, or None. mask: the unit of a mask that is no window, or None.

@@ -146,7 +146,7 @@ def _join(path: str, name: str) -> str:
 
 
 def _names(unit: Unit) -> dict[Node, str]:
-    """A name for each node of a unit, unlike its neighbours'; what has weights keeps its own, as in the emitted file."""
+    """A name for each node of a unit, unlike its neighbours'; what has weights has the one of the emitted file."""
     words = {node: node.name or (node.unit.name if node.unit else "") or node.op for node in unit.nodes}
     parts = [node for node in unit.nodes if node.instance]
     taken: dict[str, int] = {}

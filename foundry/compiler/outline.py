@@ -111,9 +111,12 @@ def as_call(step: Step) -> Step:
     )
 
 
-def meaning(unit: Unit) -> bytes:
-    """A digest of what a unit computes from its inputs: that of a formula does not change with its spelling."""
-    return _Meaning().of(unit.inputs, unit.nodes, unit.result)
+def meaning(unit: Unit, numbered: bool = True) -> bytes:
+    """A digest of what a unit computes from its inputs: that of a formula does not change with its spelling.
+
+    numbered: whether it matters in which order the weights are made.
+    """
+    return _Meaning(numbered).of(unit.inputs, unit.nodes, unit.result)
 
 
 def _is_light(op: str) -> bool:
@@ -270,8 +273,9 @@ def _functions(application: Application) -> frozenset[str]:
 
 @dataclass
 class _Meaning:
-    """Digests of values, calls dissolved; a weight is its number in the order of creation."""
+    """Digests of values, calls dissolved; a weight is its number in the order of creation, if they are numbered."""
 
+    numbered: bool = True
     weights: dict[object, int] = field(default_factory=dict)
 
     def of(self, inputs: Iterable[Node], nodes: Iterable[Node], result: Node) -> bytes:
@@ -293,8 +297,8 @@ class _Meaning:
             operands = sorted(operands)
         parts = [node.op.encode(), *operands, *(_attribute(n, node) for n in sorted(node.attrs))]
         if node.unit is not None:
-            parts.append(_Meaning().of(node.unit.inputs, node.unit.nodes, node.unit.result))
-        if node.instance:
+            parts.append(meaning(node.unit, self.numbered))
+        if node.instance and self.numbered:
             parts.append(b"weights %d" % self.weights.setdefault(node.instance, len(self.weights)))
         return hashlib.sha256(b"\0".join(parts)).digest()
 

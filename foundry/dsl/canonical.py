@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from foundry.dsl.program import Node, Program, Recipe, Unit
 from foundry.dsl.registry import PRIMITIVES
@@ -98,7 +99,7 @@ class _Flattener:
 
     def unit(self, unit: Unit, inputs: list[Digest], scope: Scope) -> Digest:
         """The hash of a unit's result, given those of its inputs."""
-        known = dict(zip(unit.inputs, inputs, strict=True))
+        known: dict[Node, Any] = dict(zip(unit.inputs, inputs, strict=True))  # of a shared function: where it stands
         for index, node in enumerate(unit.nodes):
             operands = [known[i] if isinstance(i, Node) else _number(i).encode() for i in node.inputs]
             place: Scope = (scope, "shared", node.instance) if node.instance else (scope, index)
@@ -106,10 +107,10 @@ class _Flattener:
                 known[node] = _value(node.attrs["value"]).encode()
             elif node.op == "shared":
                 known[node] = place
-            elif node.attrs.get("through"):
-                known[node] = self.unit(node.unit, operands[1:], operands[0])
             elif node.unit is None:
                 known[node] = self.primitive(node, operands, place)
+            elif node.attrs.get("through"):
+                known[node] = self.unit(node.unit, operands[1:], operands[0])
             elif node.op == "repeat":
                 known[node] = self.repeat(node, operands, place)
             elif node.op == "experts":

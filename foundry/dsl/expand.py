@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from foundry.dsl.calls import LEAVE, NEAT, PLAIN, Form, Round
 from foundry.dsl.canonical import canonical_hash
-from foundry.dsl.check import Checked, check, prelude
+from foundry.dsl.check import Checked, check, examine, prelude
 from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.format import format_genome
 from foundry.dsl.resolve import BUILT_IN, ROOTS
@@ -105,7 +105,7 @@ def _only(one: int) -> Form:
 def _same(checked: Checked, targets: frozenset[str], meaning: str, form: Form) -> Checked | None:
     """The genome with calls written out, or None where that is not the same genome."""
     try:
-        again = check(format_genome(Round(checked, targets, form).genome()))
+        again = examine(format_genome(Round(checked, targets, form).genome()))
     except Captured:
         return None
     return again if again.program is not None and canonical_hash(again.program) == meaning else None

@@ -41,9 +41,9 @@ def quote(value: Any) -> Expr:
             return first
         case Repeated():
             copies = Binary("*", Number(value.times), quote(value.function))
-            return call(Name("share"), {"": copies}) if value.shared else copies
+            return _share(copies) if value.shared else copies
         case Shared():
-            return call(Name("share"), {"": quote(value.function)})
+            return Name(value.name) if value.name else _share(quote(value.function))
         case Optimizer():
             usual = {arg.name: arg.default for arg in OPTIMIZERS[value.name]}
             return call(Name(value.name), {n: v for n, v in value.settings.items() if n == "lr" or v != usual[n]})
@@ -52,12 +52,12 @@ def quote(value: Any) -> Expr:
 
 def call(function: Expr, arguments: Mapping[str, Any]) -> Expr:
     """`function(name = value, …)`, or the function alone where there are no arguments; tensors are left out."""
-    given = tuple(
-        Argument(name, value if isinstance(value, (Name, Binary)) else quote(value))
-        for name, value in arguments.items()
-        if not isinstance(value, Node)
-    )
+    given = tuple(Argument(name, quote(value)) for name, value in arguments.items() if not isinstance(value, Node))
     return Call(function, given) if given else function
+
+
+def _share(function: Expr) -> Expr:
+    return Call(Name("share"), (Argument("", function),))
 
 
 def shown(expr: Expr, longest: int = LONGEST) -> str:

@@ -198,8 +198,8 @@ _ENTRIES = (
         "weights",
         (Arg("init", "number"), Arg("per", "axes", ()), Arg("learn", "flag", 1), Arg("of", "like", None)),
         "a learned number, or one per head, per channel, or per both: "
-        "param(1, per = channel), param(0, per = [head, channel]); learn = 0 keeps it as it is; the axes are those of the "
-        "enclosing function's first input, or of another value: param(0, per = head, of = q)",
+        "param(1, per = channel), param(0, per = [head, channel]); learn = 0 keeps it as it is; the axes are those of "
+        "the enclosing function's first input, or of another value: param(0, per = head, of = q)",
         lambda types, attrs: attrs["type"],
         lambda types, attrs, out, context: 0,
         weights=lambda types, attrs: {"weight": rules.param_shape(attrs["type"])} if attrs["learn"] else {},

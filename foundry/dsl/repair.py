@@ -21,16 +21,13 @@ class Mended:
 
 @dataclass(frozen=True)
 class Repair:
-    """A genome after its repair: the text, what was mended, in that order, and what is left to say of it."""
+    """A genome after its repair: the text, what was mended, in that order, what is left to say of it, and whether
+    it checks."""
 
     text: str
     mended: tuple[Mended, ...]
     left: tuple[Diagnostic, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the genome has no errors left."""
-        return all(diagnostic.severity != "error" for diagnostic in self.left)
+    ok: bool
 
 
 def repair(text: str, file: str = "") -> Repair:
@@ -48,7 +45,7 @@ def repair(text: str, file: str = "") -> Repair:
         mended.append(found)
         text = apply_edits(text, found.fix.edits)
         checked = check(text, file)
-    return Repair(text, tuple(mended), checked.diagnostics)
+    return Repair(text, tuple(mended), checked.diagnostics, checked.ok)
 
 
 def _verified(diagnostics: tuple[Diagnostic, ...]) -> Iterator[Mended]:

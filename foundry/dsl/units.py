@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from foundry.dsl.diagnostics import Label
@@ -14,6 +15,9 @@ from foundry.dsl.values import FUNCTIONS, Closure, Composite, Frame, Repeated, S
 
 if TYPE_CHECKING:
     from foundry.dsl.elaborate import Elaborator
+
+
+MAX_PASSES = 10_000  # of one function, in all repeats around it
 
 
 def run_closure(e: Elaborator, function: Closure, bound: dict[str, Any], span: Span, called: str) -> Any:
@@ -85,6 +89,16 @@ def run_unit(e: Elaborator, function: Closure, bound: dict[str, Any], span: Span
 
 def repeat(e: Elaborator, function: Repeated, x: Node, span: Span, called: str) -> Node:
     with e.frame("repeat") as frame:
+        frame.times = function.times
+        passes = prod(f.times for f in e.frames)
+        if passes > MAX_PASSES:
+            raise e.problem(
+                "F402",
+                f"{passes:,} copies of a function inside one another",
+                span,
+                expected=(f"at most {MAX_PASSES:,}",),
+                found=f"{passes:,}",
+            )
         looped = e.enter(frame, x.name or "x", x.type, x.span)
         try:
             result = e.apply(function.function, [looped], span, e.title(function.function) or called)

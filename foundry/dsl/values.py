@@ -83,8 +83,8 @@ class Repeated:
 class Shared:
     """`share(f)`: the first application decides the weights, later ones use the same.
 
-    name: the definition that it is the value of. home: the frame where `share` stands, to which the weights belong; None for the model's. module: the node at home by
-    which inner frames reach them, if any does.
+    name: the definition that it is the value of. home: the frame where `share` stands, to which the weights belong;
+    None for the model's. module: the node at home by which inner frames reach them, if any does.
     """
 
     function: Any
@@ -115,6 +115,7 @@ class Frame:
 
     kind: model, function, repeat, or the name of a slot (score, mask, schedule, context, loss).
     captures: outer node → the input node that stands for it here, in order of first use.
+    times: how often it runs, where it is repeated.
     """
 
     kind: str
@@ -122,6 +123,7 @@ class Frame:
     inputs: list[Node] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     captures: dict[Node, Node] = field(default_factory=dict)
+    times: int = 1
 
 
 def sort_of(value: Any) -> Any:

@@ -121,6 +121,14 @@ def test_a_score_and_a_mask():
     ]
 
 
+def test_a_scale_that_was_left_at_its_default():
+    own = "mine(x) = {{ q = split_heads(linear(x, 64), 4); linear(merge_heads(attend(q, q, q{})), 64) }};"
+    model = "embed(vocab = 256, width = 64) >> 2 * (fn(x) => x + mine(rmsnorm(x))) >> unembed(tied = 1)"
+    plain, scaled = (genome(model, own.format(more)) for more in ("", ", scale = 0.5"))
+    assert describe_difference(plain, scaled) == ["mine scale: its default → 0.5"]
+    assert describe_difference(plain, genome(model, own.format(", scale = 0.25"))) == []
+
+
 def test_a_channel_mixer():
     assert changed(("glu(rmsnorm(x), hidden = 176, act = silu)", "mlp(rmsnorm(x), hidden = 256)")) == [
         "layer: glu(hidden = 176, act = silu) replaced by mlp(hidden = 256)"

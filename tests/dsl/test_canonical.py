@@ -95,7 +95,9 @@ def test_scores_and_masks_are_functions_of_their_slots(a, b):
         pytest.param("x * param(1, per = channel)", "x * param(1)", id="axes of a parameter"),
         pytest.param("conv(x, kernel = 3)", "conv(x, kernel = 4)", id="a kernel"),
         pytest.param("conv(x) + conv(x)", "{ a = conv(x); a + a }", id="two filters and one"),
-        pytest.param(ATTEND.format(", mask = window(size = 4)"), ATTEND.format(", mask = window(size = 5)"), id="a mask"),
+        pytest.param(
+            ATTEND.format(", mask = window(size = 4)"), ATTEND.format(", mask = window(size = 5)"), id="a mask"
+        ),
         pytest.param(
             ATTEND.format(", score = fn(s) => s * param(1)"), ATTEND.format(", score = fn(s) => s * 1"), id="learning"
         ),

@@ -244,3 +244,9 @@ def test_ties_are_to_the_embedding_of_the_model_itself():
         " x + 0 * linear(x, 64) >> 2 * (fn(y) => y + embed(tokens, vocab = 256, width = 64)) >> unembed(tied = 1) };"
     )
     assert [d.code for d in check(text).diagnostics if d.severity == "error"]
+
+
+def test_repeats_inside_repeats_are_limited():
+    text = genome("model = embed(vocab = 256, width = 8) >> 1000 * (1000 * linear(8)) >> unembed();")
+    (found,) = check(text).diagnostics
+    assert (found.code, found.message) == ("F402", "1,000,000 copies of a function inside one another")

@@ -20,7 +20,6 @@ from foundry.compiler.difference.layers import (
     sharing,
     sharing_in_words,
 )
-from foundry.compiler.difference.spelling import described
 from foundry.compiler.difference.view import View, overlap, side_by_side
 from foundry.compiler.difference.wiring import (
     Matched,
@@ -32,12 +31,14 @@ from foundry.compiler.difference.wiring import (
 )
 from foundry.compiler.difference.words import formulas, listed, name_of, setting, slot_texts, source, where
 from foundry.compiler.outline import OTHER, Body, Step, as_call, meaning, purpose
+from foundry.compiler.spelling import described
 from foundry.dsl.frames import PRELUDE
 from foundry.dsl.program import Unit
 from foundry.dsl.trace import closure_of
 from foundry.dsl.values import Closure
 
 FEW = 16  # changes inside a function beyond which it counts as rewritten
+SETTINGS = (int, float, str, tuple, type(None))  # what a primitive is given that is no function
 CLOSE = 0.7  # the share of operations from which a function counts as a changed copy of one of the prelude
 
 
@@ -192,14 +193,13 @@ class Comparer:
         """The compile-time arguments of a primitive."""
         for name, old in x.node.attrs.items():
             new = y.node.attrs.get(name)
-            numbers = isinstance(old, (int, float)) and isinstance(new, (int, float))
-            if old == new or not (numbers or (isinstance(old, (str, tuple)) and isinstance(new, type(old)))):
+            if old == new or not (isinstance(old, SETTINGS) and isinstance(new, SETTINGS)):
                 continue
-            if numbers:
-                if proportional(old, new, inside.ratios):  # type: ignore[arg-type]
+            if isinstance(old, (int, float)) and isinstance(new, (int, float)):
+                if proportional(old, new, inside.ratios):
                     continue
                 if x.op == "embed":
-                    inside = replace(inside, ratios=inside.ratios | {(old, new)})  # type: ignore[arg-type]
+                    inside = replace(inside, ratios=inside.ratios | {(old, new)})
             place, what, before, after = setting(x, y, name, old, new, inside.place)
             self.note("changed", place, what, before, after)
         return inside

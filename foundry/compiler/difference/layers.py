@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from foundry.compiler.difference.spelling import described
 from foundry.compiler.difference.view import View, overlap
 from foundry.compiler.outline import Step, as_call, title_of
+from foundry.compiler.spelling import described
+from foundry.dsl.frames import PRELUDE
+from foundry.dsl.trace import closure_of
 from foundry.dsl.values import FUNCTIONS
 
 MOST = 4096  # layers that are told apart

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from foundry.compiler.difference.spelling import described, formula, head, narrowed, title, written_out
 from foundry.compiler.difference.view import View
 from foundry.compiler.difference.wiring import Keys, Value, is_part
 from foundry.compiler.outline import Body, Step
+from foundry.compiler.spelling import described, formula, head, narrowed, title, written_out
 from foundry.dsl.format import format_expr
 from foundry.dsl.quote import named, quote, shown
 from foundry.dsl.syntax import Function
@@ -19,7 +19,7 @@ LONG = 40  # characters for each of several
 NOTHING = "none"
 
 
-def setting(x: Step, y: Step, name: str, old: Any, new: Any, place: str) -> tuple[str, str, str, str]:
+def setting(x: Step, y: Step, name: str, old: Any, new: Any, place: str) -> tuple[str, ...]:
     """Place, subject, before and after of an argument of a primitive."""
     if x.op == "embed":
         tokens = any(isinstance(i, Step) and i.type.is_tokens for i in x.inputs)
@@ -32,10 +32,10 @@ def setting(x: Step, y: Step, name: str, old: Any, new: Any, place: str) -> tupl
         return place, {"times": "experts", "active": "active experts"}[name], str(old), str(new)
     if x.op == "attend" and name == "sink":
         return place or x.title, name, *((NOTHING, "one per head")[bool(value)] for value in (old, new))
+    texts = tuple("its default" if value is None else shown(quote(value)) for value in (old, new))
     if x.op == "attend" and place:
-        return place, name, shown(quote(old)), shown(quote(new))
+        return place, name, *texts
     subject = y.label or y.title
-    texts = shown(quote(old)), shown(quote(new))
     return (place, f"{subject} {name}", *texts) if place else (subject, name, *texts)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from foundry.compiler.difference.spelling import head
 from foundry.compiler.outline import Step, purpose
+from foundry.compiler.spelling import head
 from foundry.dsl.program import Node
 from foundry.dsl.quote import cut, named, quote, shown
 from foundry.dsl.registry import PRIMITIVES

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import prod
 
-from foundry.compiler.difference.spelling import SIGNS, WRITTEN, formula
 from foundry.compiler.outline import Body, Step
 from foundry.compiler.picture.captions import LONGEST, argument_names, badge, details, kind_of, short, title
+from foundry.compiler.spelling import SIGNS, WRITTEN, formula
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.quote import shown
 from foundry.dsl.registry import PRIMITIVES

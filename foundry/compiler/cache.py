@@ -43,7 +43,7 @@ def kept(graph: nx.DiGraph, context: int) -> tuple[float, int]:
     """Bytes per token of keys and values, each once however many layers use it, and bytes of fixed states."""
     growing, fixed = 0.0, 0
     once: dict[tuple[int, float], float] = {}
-    for vertex, data in graph.nodes(data=True):
+    for _, data in graph.nodes(data=True):
         if data["op"] == "attend":
             share, (keys, values, *seen) = _share(data["attrs"], context), _joined(data)
             once |= {(v, share): share * _weigh(graph, v) for v in (keys, values)}

@@ -180,7 +180,8 @@ class _Writer:
         for words in (telling, plain):
             for word in words:
                 holder = self.holder.get(word)
-                if holder is not None and self.last.get(holder, -1) <= place:
+                given = holder is not None and holder.op == "input" and holder.type.axes != node.type.axes
+                if holder is not None and not given and self.last.get(holder, -1) <= place:
                     self.holder[word] = node
                     return word
             free = next((word for word in words if word not in self.names.taken | RESERVED), None)

@@ -130,11 +130,10 @@ class Forms:
     def settle(self, form: Form) -> None:
         """Decide which numbers of a form are arguments, and what they are called."""
         for unit in form.units:
-            fused: Numbers | None = form.fused and {
-                (-1, "eps"): form.fused.eps if unit is form.unit else self._fused(unit).eps,
-                (-1, "width"): unit.inputs[0].type.width,
-            }
-            self.numbers[unit] = fused or {}
+            self.numbers[unit] = {}
+            if form.fused:
+                fused = form.fused if unit is form.unit else self._fused(unit)
+                self.numbers[unit] = {(-1, "eps"): fused.eps, (-1, "width"): unit.inputs[0].type.width}
             for index, node in enumerate(unit.nodes):
                 for name, value in self.numbers_of(node):
                     self.numbers[unit][index, name] = value

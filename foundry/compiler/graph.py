@@ -30,6 +30,7 @@ import networkx as nx
 from foundry.compiler.parts import told_apart
 from foundry.compiler.recognise import recognise
 from foundry.dsl.program import Node, Program, Unit
+from foundry.dsl.registry import PRIMITIVES
 
 
 @dataclass(frozen=True)
@@ -148,11 +149,22 @@ def _join(path: str, name: str) -> str:
 def _names(unit: Unit) -> dict[Node, str]:
     """A name for each node of a unit, unlike its neighbours'; what has weights has the one of the emitted file."""
     words = {node: node.name or (node.unit.name if node.unit else "") or node.op for node in unit.nodes}
-    parts = [node for node in unit.nodes if node.instance]
+    parts = [node for node in unit.nodes if _learns(node)]
+    told = told_apart(parts, [words[p] for p in parts], unit)
     taken: dict[str, int] = {}
     names = {}
-    for node, word in (*zip(parts, told_apart(parts, [words[p] for p in parts], unit), strict=True), *words.items()):
+    for node, word in zip(parts, told, strict=True):
+        taken[word] = taken.get(word, 0) + 1
+        names[node] = word if told.count(word) == 1 else f"{word}_{taken[word]}"
+    for node, word in words.items():
         if node not in names:
             taken[word] = taken.get(word, 0) + 1
             names[node] = word if taken[word] == 1 else f"{word}_{taken[word]}"
     return names
+
+
+def _learns(node: Node) -> bool:
+    """Whether a node is or contains learned weights."""
+    if node.unit is not None:
+        return any(_learns(inner) for inner in node.unit.nodes)
+    return node.op in PRIMITIVES and (PRIMITIVES[node.op].kind == "weights" or node.op == "conv")

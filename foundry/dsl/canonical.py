@@ -110,7 +110,8 @@ class _Flattener:
             elif node.unit is None:
                 known[node] = self.primitive(node, operands, place)
             elif node.attrs.get("through"):
-                known[node] = self.unit(node.unit, operands[1:], operands[0])
+                through: Any = operands[0]
+                known[node] = self.unit(node.unit, operands[1:], through)
             elif node.op == "repeat":
                 known[node] = self.repeat(node, operands, place)
             elif node.op == "experts":

@@ -96,7 +96,7 @@ class Elaborator(Builder):
             self.leading, self.frames = [], []
             try:
                 value = found.names[name] = self.value(definition.value, found, definition.name)
-                if isinstance(value, (Partial, Shared)):
+                if isinstance(value, (Composite, Partial, Shared)):
                     value.name = value.name or name
             except Problem as problem:
                 self.report(problem)

@@ -354,6 +354,8 @@ def where(types: Types) -> TensorType:
     condition, a, b = types
     branches = [t for t in (a, b) if isinstance(t, TensorType)]
     out = pointwise(tuple(branches), {}) if branches else TensorType()
+    if len(branches) == 2 and a.dtype == b.dtype == BOOLEAN:
+        out = replace(out, dtype=BOOLEAN)
     if isinstance(condition, TensorType):
         out = broadcast(out, condition, out.dtype)
     return out

@@ -63,10 +63,11 @@ class Partial:
 
 @dataclass(eq=False)
 class Composite:
-    """`f >> g >> …`, and where each part stands."""
+    """`f >> g >> …`, and where each part stands. name: the definition that it is the value of."""
 
     parts: tuple[Any, ...]
     spans: tuple[Span, ...]
+    name: str = ""
 
 
 @dataclass(eq=False)

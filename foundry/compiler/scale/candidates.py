@@ -80,7 +80,7 @@ class Candidates:
         if not self.sizes.tied:
             return sorted({*_grid(), self.sizes.width})
         step = self.sizes.width * way.head / self._common(way)
-        return [int(step * n) for n in range(1, int(WIDEST / step) + 1) if (step * n).denominator == 1]
+        return range(step.numerator, WIDEST + 1, step.numerator)  # its whole multiples
 
     def allows(self, way: Way, width: int) -> bool:
         """Whether a way of changing the heads allows a width; where their channels are numbers of their own, all do."""

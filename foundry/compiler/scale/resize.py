@@ -65,7 +65,7 @@ def resized(genome: Genome, sizes: Sizes, factors: Factors, sorts: Mapping[Path,
 def _value(size: Size, sizes: Sizes, factors: Factors) -> int | None:
     match size.role:
         case "width":
-            return widened(size.value, sizes.width, factors.width)
+            return size.value if factors.width == sizes.width else widened(size.value, sizes.width, factors.width)
         case "heads":
             value = _heads(size.value, factors)
         case "head":

@@ -10,6 +10,7 @@ asked for wins.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -133,30 +134,43 @@ class _Search:
 
     def row(self, way: Way, parameters: int) -> list[Candidate]:
         """Candidates near to a number of parameters, where heads change in one way."""
-        width, depth = self.asked.width, self.asked.depth
+        width, depths = self.asked.width, self.of.depth.reachable
         if width is not None:
             if not self.of.allows(way, width):
                 return []
-            return around(self.of.depth.reachable, lambda layers: self.of.made(way, width, layers), parameters)
-        depths = [depth] if depth is not None else self.slender(way, parameters)
-        return [candidate for layers in depths for candidate in self.at(way, layers, parameters)]
+            grown = parameters / self.of.original.parameters * (self.of.sizes.width / width) ** 2
+            start = self.of.depth.total * grown
+            return around(depths, lambda depth: self.of.made(way, width, depth), parameters, start, 1)
+        if self.asked.depth is not None:
+            return self.at(way, self.asked.depth, parameters)
+        found: list[Candidate] = []
+        slender = self.slender(way, parameters)
+        for beside in range(4):  # the layers at which the proportions are right, and where no width fits those beside
+            near = {i + step for i in slender for step in (-beside, beside)}
+            found += [c for i, depth in enumerate(depths) if i in near for c in self.at(way, depth, parameters)]
+            if any(_far(candidate, parameters) <= NEAR for candidate in found):
+                break
+        return found
 
     def at(self, way: Way, depth: int, parameters: int) -> list[Candidate]:
-        return around(self.of.widths(way), lambda width: self.of.made(way, width, depth), parameters)
+        """Candidates near to a number of parameters with so many layers."""
+        grown = parameters / self.of.original.parameters * max(self.of.depth.total, 1) / max(depth, 1)
+        start = self.of.sizes.width * grown**0.5
+        return around(self.of.widths(way), lambda width: self.of.made(way, width, depth), parameters, start, 2)
 
-    def slender(self, way: Way, parameters: int) -> Sequence[int]:
-        """The numbers of layers at which a model of so many parameters has about the original proportions."""
-        depths, widths = self.of.depth.reachable, self.of.widths(way)
+    def slender(self, way: Way, parameters: int) -> list[int]:
+        """The places among the reachable numbers of layers where a model of so many parameters has about the original
+        proportions."""
+        depths, widths, total = self.of.depth.reachable, self.of.widths(way), self.of.depth.total
         if len(depths) == 1:
-            return depths
+            return [0]
 
         def similar(depth: int) -> Candidate | None:
-            ideal = depth * self.of.sizes.width / self.of.depth.total
-            return self.of.made(way, min(widths, key=lambda width: abs(width - ideal)), depth)
+            return self.of.made(way, _closest(widths, depth * self.of.sizes.width / total), depth)
 
-        found = {candidate.depth for candidate in around(depths, similar, parameters)}
-        near = {index for index, depth in enumerate(depths) if depth in found} or {0}
-        return [depth for index, depth in enumerate(depths) if {index - 1, index, index + 1} & near]
+        start = total * (parameters / self.of.original.parameters) ** (1 / 3)
+        found = around(depths, similar, parameters, start, 3)
+        return [depths.index(candidate.depth) for candidate in found] or [0]
 
     def cost(self, candidate: Candidate, parameters: int) -> float:
         """How far a candidate is from the parameters, and a little for how far from its proportions."""
@@ -218,6 +232,12 @@ class _Search:
 
 def _far(candidate: Candidate, parameters: int) -> float:
     return abs(math.log(candidate.parameters / parameters))
+
+
+def _closest(numbers: Sequence[int], goal: float) -> int:
+    """The number nearest to another, among numbers in order."""
+    index = bisect_left(numbers, goal)
+    return min(numbers[max(0, index - 1) : index + 1], key=lambda number: abs(number - goal))
 
 
 def _beside(numbers: Sequence[int], number: int) -> str:

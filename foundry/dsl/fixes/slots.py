@@ -9,7 +9,9 @@ from foundry.dsl.fixes.site import Site
 from foundry.dsl.registry import OPTIMIZERS, SLOTS
 from foundry.dsl.resolve import free_names
 from foundry.dsl.synonyms import plain
-from foundry.dsl.syntax import Argument, Call, Definition, Expr, Function, ListOf, Name, Path
+from foundry.dsl.syntax import Argument, Binary, Call, Definition, Expr, Function, ListOf, Name, Path, walk
+
+COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 # What people and other libraries call what a slot binds; None: what nothing here needs.
 _BOUND: dict[str, str | None] = {
@@ -81,10 +83,17 @@ def _renamed(site: Site, kind: str, function: Function | Definition) -> Iterator
     yield Fix(f"name its parameters {', '.join(names)}", (head, *sorted(edits, key=lambda edit: edit.start)))
 
 
+def _compares(body: Expr) -> bool:
+    """Whether a number comes of comparisons, so that it is 0 or 1."""
+    return any(isinstance(node, Binary) and node.operator in COMPARISONS for _, node in walk(body))
+
+
 def _wrapped(site: Site, kind: str, function: Function | Definition) -> Iterator[Fix]:
     """A mask that gives numbers, of which 0 means no; a loss with a term for each channel."""
-    if kind == "mask":
+    if kind == "mask" and _compares(_body(function)):
         yield Fix("compare with 0", site.wrap(_body(function), "(", ") != 0"))
+    elif kind == "mask":
+        yield Fix("compare with a number", site.wrap(_body(function), "", " < 64"))
     elif kind == "loss":
         yield Fix("take the mean", site.wrap(_body(function), "mean(", ")"))
 

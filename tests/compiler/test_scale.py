@@ -1,6 +1,7 @@
 """Genomes at other sizes keep their proportions; parameters are counted by hand where a number stands here."""
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,6 @@ from foundry.dsl.syntax import Number, walk
 GENOMES = Path(__file__).parents[2] / "genomes"
 SHIPPED = {str(path.relative_to(GENOMES).with_suffix("")): path.read_text() for path in GENOMES.rglob("*.genome")}
 FAMILIES = {name.partition("/")[2]: text for name, text in SHIPPED.items() if name.startswith("families/")}
-GROWS = 2 * 10**12 // 4  # parameters up to which a genome may double its width
 
 
 def genome(layer, *definitions, width=64, model="2 * layer", more=""):
@@ -38,9 +38,8 @@ def genome(layer, *definitions, width=64, model="2 * layer", more=""):
 def at(text, **asked):
     """The genome at a size, which checks clean and has as many parameters as is said."""
     scaled = scale(text, Asked(**asked))
-    program = load_program(scaled.text)
-    assert check(scaled.text).diagnostics == check(text).diagnostics
-    assert parameter_count(program) == scaled.after.parameters
+    checked = check(scaled.text)
+    assert not checked.diagnostics and parameter_count(checked.program) == scaled.after.parameters
     assert format_genome(parse(scaled.text)) == scaled.text
     return scaled
 
@@ -49,11 +48,17 @@ def numbers(text):
     return [node.value for _, node in walk(parse(text)) if isinstance(node, Number)]
 
 
+def differences(old, new):
+    """The numbers of a genome that changed, with what they became."""
+    return {(a, b) for a, b in zip(numbers(old), numbers(new), strict=True) if a != b}
+
+
 def changes(text, **asked):
-    """The numbers of a genome that change, with what they become."""
-    return {(a, b) for a, b in zip(numbers(text), numbers(at(text, **asked).text), strict=True) if a != b}
+    """The numbers of a genome that change at another size."""
+    return differences(text, at(text, **asked).text)
 
 
+@cache
 def heads(text):
     """Of each attention: the heads and channels of its queries, keys and values."""
     graph = build_graph(load_program(text))
@@ -75,17 +80,23 @@ def test_every_genome_can_have_a_million_parameters_and_thirty(name, parameters)
     for before, after in zip(heads(SHIPPED[name]), heads(scaled.text), strict=False):
         (queries, channels), keys, _ = before
         (more_queries, fewer_channels), more_keys, _ = after
-        assert more_queries * keys[0] == more_keys[0] * queries  # the ratio of the one to the other
+        single = keys[0] == more_keys[0] == 1  # of one for all there may stay one
+        assert single or more_queries * keys[0] == more_keys[0] * queries
         assert channels % fewer_channels == 0 and fewer_channels >= min(8, channels)
 
 
-@pytest.mark.parametrize("name", [n for n, text in SHIPPED.items() if parameter_count(load_program(text)) < GROWS])
+@pytest.mark.parametrize("name", SHIPPED)
 def test_every_genome_can_be_twice_as_wide(name):
     text = SHIPPED[name]
-    width = scale(text, Asked(vocab=256)).before.width
-    found = changes(text, width=2 * width)
+    width = int(re.search(r"width = (\d+)", text)[1])
+    if name == "families/deepseek_v3":
+        with pytest.raises(ScaleError, match="the genome has 2,68"):  # more parameters than a genome may have
+            scale(text, Asked(width=2 * width))
+        return
+    scaled = at(text, width=2 * width)
+    found = differences(text, scaled.text)
     assert (width, 2 * width) in found and all(new == 2 * old for old, new in found)
-    for before, after in zip(heads(text), heads(at(text, width=2 * width).text), strict=True):
+    for before, after in zip(heads(text), heads(scaled.text), strict=True):
         assert after == tuple((2 * count, channels) for count, channels in before)
 
 
@@ -119,7 +130,7 @@ def test_heads_stay_as_wide_as_they_are_where_their_number_can_follow():
 
 def test_heads_are_halved_where_their_number_cannot_follow():
     scaled = at(SHIPPED["llama"], width=80)
-    assert scaled.heads == ((16, 8),) and "heads = 10, kv_heads = 5" in scaled.text
+    assert scaled.heads == ((16, 8),) and "heads = 10, kv_heads = 5" in scaled.text  # five of 16 would leave half a key
 
 
 def test_a_single_head_of_keys_is_a_ratio_like_any_other():
@@ -144,13 +155,13 @@ def test_latent_attention_keeps_the_channels_of_its_heads_and_the_ratio_of_its_r
 def test_slices_for_rotary_positions_follow_the_heads():
     text = genome("x + attention(x, heads = 4, pos = fn(z) => concat(rope(slice(z, 0, 8)), slice(z, 8, width(z))))")
     assert changes(text, width=128) == {(64, 128), (4, 8)}
-    assert changes(text, width=80) == {(64, 80), (4, 10), (8, 4)}  # heads of 8 channels, half of which turn
+    assert changes(text, width=40) == {(64, 40), (4, 5), (8, 4)}  # heads of 8 channels, half of which turn
 
 
 def test_a_list_with_a_number_for_each_pair_is_thinned_out_with_the_heads():
     text = SHIPPED["positions/rope_long"]
     assert "[1.0, 1.05, 1.2, 1.6, 2.2, 3.0, 3.7, 4.0]" in at(text, width=128).text
-    assert "[1.0, 1.2, 2.2, 3.7]" in at(text, width=80).text
+    assert "[1.0, 1.2, 2.2, 3.7]" in at(text, width=40).text
 
 
 def test_state_channels_of_a_recurrence_stay():
@@ -164,10 +175,8 @@ def test_the_root_of_the_width_on_the_embedding_follows():
 
 
 def test_a_scale_of_logits_follows_the_channels_of_a_head():
-    attention = (
-        "f(x) = { q = split_heads(linear(x, 128), 2); linear(merge_heads(attend(q, q, q, scale = {})), width(x)) };"
-    )
-    text = genome("x + f(x)", attention.format("64 ** -0.5"))
+    definition = "f(x) = { q = split_heads(linear(x, 128), 2); linear(merge_heads(%s), width(x)) };"
+    text = genome("x + f(x)", definition % "attend(q, q, q, scale = 64 ** -0.5)")
     assert "scale = 64 ** -0.5" in at(text, width=128).text  # heads of 64 channels, as before
     assert "scale = 0.1768" in at(text, width=16).text  # of 32: 32 ** -0.5
 
@@ -247,7 +256,7 @@ def test_experts_change_alone_and_those_in_use_stay():
 
 def test_the_size_is_remarked_above_the_genome():
     text = at(SHIPPED["llama"], width=128).text
-    assert re.match(r"# Scaled to width 128, depth 4, 768,384 parameters\.\n@foundry\(1\);\n", text)
+    assert re.match(r"# Scaled to width 128, depth 4, 771,200 parameters\.\n@foundry\(1\);\n", text)
     assert "# Llama at proxy size" in text
 
 

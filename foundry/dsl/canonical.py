@@ -25,6 +25,9 @@ Scope = tuple[object, ...]
 USUAL = {("rotate", "interleaved"): 0, ("param", "learn"): 1, ("unembed", "bias"): 0}
 USUAL |= {("attend", name): 0 for name in ("top", "sink", "seen")}
 
+# positions, and numbers along an axis: their input says where and how many, and nothing else
+INDICES = frozenset({"position", "channel_index", "head_index", "table"})
+
 # comparisons that are others read from right to left
 MIRRORED = {"greater": "less", "greater_equal": "less_equal"}
 
@@ -142,6 +145,8 @@ class _Flattener:
         parts: list[object] = [self.heads[node]]
         if node.op in MIRRORED:
             operands = operands[::-1]
+        if node.op in INDICES:  # the same whatever they are asked of
+            operands = [_shape(node.type).encode()]
         parts += sorted(operands) if PRIMITIVES[node.op].commutative else operands
         if _has_weights(node):
             parts.append(self.weights.setdefault(place, len(self.weights)))

@@ -15,7 +15,6 @@ from typing import Any
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
 from foundry.dsl.elaborate import Elaborator
-from foundry.dsl.fixes import propose
 from foundry.dsl.frames import PRELUDE
 from foundry.dsl.parse import parse
 from foundry.dsl.program import Program, parameter_count
@@ -57,6 +56,10 @@ def prelude() -> Genome:
 def check(text: str, file: str = "") -> Checked:
     """Check a genome. Never raises on a bad genome: `diagnostics` says what is wrong, in the order of the text."""
     checked = examine(text, file)
+    if not checked.diagnostics:
+        return checked
+    from foundry.dsl.fixes import propose  # a right genome need not wait for it
+
     tries = MOST_TRIES if len(text) <= LONGEST_TRIED else 0
     diagnostics = []
     for diagnostic in checked.diagnostics:

@@ -94,7 +94,7 @@ def learns_along(body: Expr) -> bool:
     written into another function, they would follow that one's."""
     match body:
         case Call(Name("param" | "lookup"), arguments):
-            return len(arguments) > 1
+            return len(arguments) > 1 and all(argument.name != "of" for argument in arguments)
         case Function():
             return False
         case Call(function, arguments):

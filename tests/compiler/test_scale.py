@@ -266,8 +266,8 @@ def test_the_size_is_remarked_above_the_genome():
 @pytest.mark.parametrize(
     ("name", "asked", "words"),
     [
-        ("llama", {"width": 100}, "its heads do not fit a width of 100; 96 and 112 do"),
-        ("hybrid", {"depth": 6}, "6 layers do not keep its pattern; 4 and 8 do"),
+        ("llama", {"width": 100}, "its heads do not fit a width of 100; the nearest that they fit: 96 and 112"),
+        ("hybrid", {"depth": 6}, "a depth of 6 breaks the pattern of its layers; the nearest that keep it: 4 and 8"),
         ("residual/unet_skips", {"depth": 9}, "its number of layers stays 5"),
         ("llama", {"depth": 1025}, "at most 1,024 layers"),
         ("llama", {"width": 2**30}, "a width is at most"),
@@ -283,10 +283,18 @@ def test_a_size_that_cannot_be_is_refused_with_what_can(name, asked, words):
         scale(SHIPPED[name], Asked(**asked))
 
 
-def test_a_number_that_stands_for_two_sizes_is_refused():
-    text = genome("x + attention(x, heads = n)", "n = 4;", model="n * layer")
+@pytest.mark.parametrize(
+    "text",
+    [
+        genome("x + attention(x, heads = n)", "n = 4;", model="n * layer"),
+        genome("x + mlp(x)", "n = 256;").replace("vocab = 256, width = 64", "vocab = n, width = n"),
+        genome("{ p = softmax(linear(x, n)); x + experts(x, p * top(p, 2), glu(hidden = n)) }", "n = 8;"),
+    ],
+    ids=["heads and layers", "tokens and channels", "experts and channels"],
+)
+def test_a_number_that_stands_for_two_sizes_is_refused(text):
     with pytest.raises(ScaleError, match="one number stands for two sizes, at 2:5"):
-        scale(text, Asked(width=128))
+        scale(text, Asked(width=512))
 
 
 def test_what_has_no_layers_can_still_be_wider():

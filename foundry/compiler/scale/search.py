@@ -98,10 +98,14 @@ class _Search:
         if asked.depth is not None and asked.depth not in depths:
             if len(depths) == 1:
                 raise ScaleError(f"its number of layers stays {of.depth.total}: nothing in it repeats them")
-            raise ScaleError(f"{asked.depth} layers do not keep its pattern; {_beside(depths, asked.depth)} do")
+            near = _beside(depths, asked.depth)
+            raise ScaleError(
+                f"a depth of {asked.depth} breaks the pattern of its layers; the nearest that keep it: {near}"
+            )
         if asked.width is not None and not any(of.allows(way, asked.width) for way in of.ways):
             widths = sorted({width for way in of.ways for width in of.widths(way)})
-            raise ScaleError(f"its heads do not fit a width of {asked.width}; {_beside(widths, asked.width)} do")
+            near = _beside(widths, asked.width)
+            raise ScaleError(f"its heads do not fit a width of {asked.width}; the nearest that they fit: {near}")
 
     def found(self) -> Candidate:
         """The best candidate.

@@ -145,7 +145,10 @@ class _Reader:
         for vertex in self.each("embed"):
             self.give(self.only(vertex, "width"), WIDTH)
         for vertex in self.each("linear"):
-            self.output(vertex)
+            if vertex not in chosen:
+                self.give(self.only(vertex, "out"), WIDTH)
+                for term in self.origins(vertex, "out"):
+                    self.largest(term)
         for vertex in self.each("slice"):
             for argument in ("start", "stop"):
                 for term in self.origins(vertex, argument):
@@ -241,10 +244,6 @@ class _Reader:
                 self.give(self.only(vertex, "vocab"), VOCAB)
         for vertex in self.each("unembed"):
             self.give(self.only(vertex, "vocab"), VOCAB)
-
-    def output(self, vertex: int) -> None:
-        for term in self.origins(vertex, "out"):
-            self.largest(term)
 
     def largest(self, term: frozenset[Path]) -> None:
         """Of a product the largest number is the size, the others say how often; beside a size that follows from the

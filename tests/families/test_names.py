@@ -1,5 +1,7 @@
 """Genomes in folders are found by name, with the folder or without it."""
 
+from pathlib import Path
+
 import pytest
 from small import FOLDER
 
@@ -13,7 +15,7 @@ from foundry.search.candidates import shipped_baselines
 
 @pytest.mark.parametrize("argument", ["llama2_7b", "families/llama2_7b"])
 def test_a_family_is_named_with_its_folder_or_without(argument):
-    assert resolve(argument) == str(FOLDER / "llama2_7b.genome")
+    assert Path(resolve(argument)).parts[-3:] == ("genomes", "families", "llama2_7b.genome")
 
 
 def test_a_name_that_is_almost_right_is_asked_about():

@@ -46,14 +46,20 @@ def kept(graph: nx.DiGraph, context: int) -> tuple[float, int]:
     for _, data in graph.nodes(data=True):
         if data["op"] == "attend":
             share, (keys, values, *seen) = _share(data["attrs"], context), _joined(data)
-            once |= {(v, share): share * _weigh(graph, v) for v in (keys, values)}
-            growing += sum(share * _weigh(graph, v, data["times"]) for v in seen)
+            same = [v for v in seen if graph.nodes[v]["type"].has("head")]  # of others each use makes a view of its own
+            once |= {(v, share): share * _weigh(graph, v) for v in (keys, values, *same)}
+            growing += sum(share * _weigh(graph, v, data["times"]) for v in seen if v not in same)
     growing += sum(once.values())
+    joined: dict[tuple[int, int], int] = {}  # what shifts and convolutions look back at, once for each distance
     for vertex, data in graph.nodes(data=True):
         if data["op"] in PRIMITIVES and data["op"] != "attend":
             keeps = PRIMITIVES[data["op"]].keeps(operands(graph, vertex), data["attrs"], context)
-            fixed += BYTES * keeps[1] * data["times"]
-    return growing, fixed
+            if data["op"] in ("shift", "conv"):
+                ((_, vertex),) = data["operands"]
+                joined[vertex, keeps[1]] = BYTES * keeps[1] * graph.nodes[vertex]["times"]
+            else:
+                fixed += BYTES * keeps[1] * data["times"]
+    return growing, fixed + sum(joined.values())
 
 
 def cache_lower_bound(graph: nx.DiGraph, context: int) -> float:

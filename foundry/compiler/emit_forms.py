@@ -15,6 +15,7 @@ from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.rules import param_shape
 
+# Arguments that decide how code is written; the others are numbers in it.
 FLAGS = ("bias", "tied", "shared", "through", "interleaved", "learn", "numbers")
 
 Slot = tuple[int, str]  # a node's index in its unit, and what the number is there
@@ -121,6 +122,7 @@ class Forms:
             if node.op == "attend":
                 p = self.plans[node]
                 flags = (p.mechanism, p.scale is None, node.attrs["top"] == 0, node.attrs["sink"])
+            flags += _choices(node)
             inner = tuple((name, self.of[u].index) for name, u in self.inside(node))
             axes = () if fused else node.type.axes  # PyTorch's own operation takes any
             rows.append((node.op, inputs, flags, inner, instance, axes, node.type.dtype, node.name))
@@ -218,6 +220,20 @@ class Forms:
         for slot, inner in () if node.attrs.get("through") else self.inside(node):
             for name, slots in self.of[inner].arguments.items():
                 yield f"{slot}.{name}", self.numbers[inner][slots[0]]
+
+
+def _choices(node: Node) -> tuple:
+    """What decides how the code of a node is written, beside its numbers: units that differ in it are not merged."""
+    match node.op:
+        case "concat":  # the two broadcast, or not
+            return (len({(i.type.axes, i.type.heads) for i in node.tensors}) > 1,)
+        case "slice":  # from the beginning, to the end
+            return (node.attrs["start"] == 0, node.attrs["stop"] == node.tensors[0].type.width)
+        case "penalty":  # a factor of 1 is not written
+            return tuple(not isinstance(i, Node) and i == 1 for i in node.inputs)
+        case "attend":
+            return (node.attrs["seen"],)
+    return ()
 
 
 def _int(value: object) -> int:

@@ -10,7 +10,7 @@ from foundry.compiler.emit_body import Body, Context, body
 from foundry.compiler.emit_forms import Form, Forms
 from foundry.compiler.emit_text import LAMBDA, Text, literal
 from foundry.compiler.emit_weights import attribute_names, weight, word
-from foundry.compiler.names import Names, class_name, comment, identifier
+from foundry.compiler.names import Names, class_name, comment
 from foundry.dsl.check import prelude
 from foundry.dsl.program import Node, Program, Unit
 from foundry.dsl.registry import PRIMITIVES, SPECIAL
@@ -238,14 +238,17 @@ class _Definition:
         """A score, bias or mask as a function of all its slots."""
         form = self.forms.of[unit]
         slots: dict[object, str] = {name: name for name in SLOT_ARGUMENTS[slot]}
+        names = Names()
         for index, seen in enumerate(node.tensors[len(node.tensors) - int(node.attrs["seen"]) :]):
+            name = names.claim(seen.name or "value")
             for kind in ("query", "key"):
-                slots[kind, index] = f"{identifier(seen.name)}_{kind}"
+                slots[kind, index] = f"{name}_{kind}"
         keys = [i.attrs.get("view", i.attrs["name"]) for i in unit.inputs]
         arguments = [slots[key] for key in keys]
         inner = _Definition(form, self.forms, self.taken)
         if not form.weights and inner.in_place:
-            slots |= dict(zip(keys, inner.body.arguments, strict=True))
+            own = dict(zip(keys, inner.body.arguments, strict=True))
+            slots = {key: own.get(key, f"{name}_" if name in own.values() else name) for key, name in slots.items()}
             return f"lambda {', '.join(slots.values())}: {inner.body.result.at(LAMBDA)}"
         head = f"lambda {', '.join(slots.values())}: "
         if form.weights:

@@ -60,7 +60,7 @@ def plan(node: Node) -> Attention:
 
 
 def _weights(unit: Unit | None) -> int:
-    return sum(node.op == "param" for node in unit.nodes) if unit is not None else 0
+    return sum(node.op in ("param", "lookup") for node in unit.nodes) if unit is not None else 0
 
 
 def without_logit(score: Unit) -> Unit:

@@ -29,8 +29,7 @@ import networkx as nx
 
 from foundry.compiler.parts import told_apart
 from foundry.compiler.recognise import recognise
-from foundry.dsl.program import Node, Program, Unit
-from foundry.dsl.registry import PRIMITIVES
+from foundry.dsl.program import Node, Program, Unit, learns
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ def _join(path: str, name: str) -> str:
 def _names(unit: Unit) -> dict[Node, str]:
     """A name for each node of a unit, unlike its neighbours'; what has weights has the one of the emitted file."""
     words = {node: node.name or (node.unit.name if node.unit else "") or node.op for node in unit.nodes}
-    parts = [node for node in unit.nodes if _learns(node)]
+    parts = [node for node in unit.nodes if learns(node)]
     told = told_apart(parts, [words[p] for p in parts], unit)
     taken: dict[str, int] = {}
     names = {}
@@ -161,10 +160,3 @@ def _names(unit: Unit) -> dict[Node, str]:
             taken[word] = taken.get(word, 0) + 1
             names[node] = word if taken[word] == 1 else f"{word}_{taken[word]}"
     return names
-
-
-def _learns(node: Node) -> bool:
-    """Whether a node is or contains learned weights."""
-    if node.unit is not None:
-        return any(_learns(inner) for inner in node.unit.nodes)
-    return node.op in PRIMITIVES and (PRIMITIVES[node.op].kind == "weights" or node.op == "conv")

@@ -11,7 +11,7 @@ from foundry.dsl.frames import Inline, Problem, describe
 from foundry.dsl.program import Node
 from foundry.dsl.registry import OPERATORS, SLOTS, Arg, Primitive
 from foundry.dsl.rules import Mismatch
-from foundry.dsl.slots import mask, score
+from foundry.dsl.slots import mask, score, seen_by
 from foundry.dsl.syntax import Span
 from foundry.dsl.types import SCALAR, Clash, TensorType
 from foundry.dsl.units import experts
@@ -183,7 +183,8 @@ def primitive(
         attrs["sink"], e.seen = int(len(inputs) > 3), []
         attrs["score"] = score(e, attrs["score"], inputs[0].type.heads, span)
         attrs["mask"] = mask(e, attrs["mask"], inputs[0].type.heads, span)
-        attrs["seen"], inputs = len(e.seen), [*inputs, *e.seen]
+        seen = seen_by(e, (attrs["score"], attrs["mask"]))
+        attrs["seen"], inputs = len(seen), [*inputs, *seen]
     nested = len(e.frames) > 1 and not any(frame.kind == "repeat" for frame in e.frames)
     if function.name == "embed" and inputs[0].type.is_tokens and nested:
         raise Inline

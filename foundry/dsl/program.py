@@ -125,6 +125,14 @@ class Program:
     vocab: int
 
 
+def learns(node: Node) -> bool:
+    """Whether a node is or contains learned weights, or constants that are kept with them."""
+    if node.op in PRIMITIVES and (PRIMITIVES[node.op].kind == "weights" or node.op == "conv"):
+        return True
+    units = [u for u in (node.unit, *node.attrs.values()) if isinstance(u, Unit)]
+    return any(learns(inner) for unit in units for inner in unit.nodes)
+
+
 def all_units(program: Program) -> Iterator[Unit]:
     """Every unit of the model, outermost first, each as often as it is referred to."""
     stack = [program.model]

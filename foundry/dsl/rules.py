@@ -204,6 +204,8 @@ def top(types: Types, attrs: Attrs) -> TensorType:
 def penalty(types: Types, attrs: Attrs) -> TensorType:
     x, *terms = types
     sequence_or_heads("x", x)
+    if not any(isinstance(t, TensorType) for t in terms):
+        raise Mismatch("takes something to lessen, but a is a number", "a")
     for argument, t in zip("ab", terms, strict=True):
         if isinstance(t, TensorType) and not (t.is_seq or t.is_heads or not set(t.axes) - {"head", "channel"}):
             raise Mismatch(f"takes seq[d], heads[h, d] or learned numbers, but {argument} is {t}", argument)

@@ -178,6 +178,16 @@ def view(e: Elaborator, kind: str, x: Any, span: Span) -> Node:
     return node
 
 
+def seen_by(e: Elaborator, units: tuple[Unit | None, ...]) -> list[Node]:
+    """The values that the functions of an attend read, numbered anew without those that no result needs."""
+    views = [i for unit in units if unit is not None for i in unit.inputs if "view" in i.attrs]
+    used = sorted({i.attrs["view"][1] for i in views})
+    for i in views:
+        kind, index = i.attrs["view"]
+        i.attrs["view"] = (kind, used.index(index))
+    return [e.seen[index] for index in used]
+
+
 def need_function(e: Elaborator, value: Any, kind: str, span: Span) -> None:
     if not isinstance(value, FUNCTIONS):
         raise e.problem(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from foundry.dsl.diagnostics import Label
 from foundry.dsl.frames import POISON, Inline, Silent, describe
-from foundry.dsl.program import Node, Unit
+from foundry.dsl.program import Node, Unit, learns
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Span
 from foundry.dsl.types import FUNCTION
@@ -188,7 +188,9 @@ def experts(
     if captured or looks_back(unit):
         what = "uses a value from outside" if captured else "looks at other positions"
         raise e.problem("F308", f"an expert {what}", span, help="an expert is a function of one token alone")
-    if not kept or not any(node.instance for node in unit.nodes):
+    if _penalises(unit):
+        raise e.problem("F308", "an expert has a penalty", span, help="an expert may see no token: penalise outside it")
+    if not kept or not any(learns(node) for node in unit.nodes):
         raise e.problem("F308", "an expert learns nothing", span, help="all of them would be the same")
     count = gates.type.width
     return unit, {"times": count, "active": max(1, min(chosen(gates), count)), "type": result.type}
@@ -200,6 +202,10 @@ def looks_back(unit: Unit) -> bool:
         (node.op in PRIMITIVES and PRIMITIVES[node.op].stateful) or any(looks_back(u) for u in _inside(node))
         for node in unit.nodes
     )
+
+
+def _penalises(unit: Unit) -> bool:
+    return any(node.op == "penalty" or any(_penalises(u) for u in _inside(node)) for node in unit.nodes)
 
 
 def _inside(node: Node) -> list[Unit]:
@@ -250,6 +256,8 @@ def shared(e: Elaborator, function: Shared, x: Node, span: Span, called: str) ->
     unit = function.unit
     assert unit is not None
     inputs, attrs, instance = [x, *function.captured], {}, function.instance
+    if home is not e.frames[-1] and not any(learns(node) for node in unit.nodes):  # nothing to share
+        return e.apply(function.function, [x], span, called)
     if home is not e.frames[-1]:
         if function.module is None:
             function.module = Node("shared", (), {}, FUNCTION, unit=unit, instance=instance, span=span)

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from foundry.dsl.substitute import fresh_name
 from foundry.dsl.syntax import Call, Expr, Function, Name, Unary
 from foundry.search.draw import Draw, weighted
-from foundry.search.variation.trees import Value, block, call, expr, fn, free_names, fresh_name, op, rounded
+from foundry.search.variation.trees import Value, block, call, expr, fn, free_names, op, rounded
 
 # What each elementwise function of the registry is for here: the range that it takes, the range that it gives.
 RANGES: dict[str, tuple[str, str]] = {

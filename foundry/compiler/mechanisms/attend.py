@@ -43,7 +43,8 @@ def places(q, k, mask, window, past):
     """Head, query position and key position of every logit, and whether it counts.
 
     A logit that does not count gets the positions of one that does: a score may be infinite where nobody looks,
-    and 0 times infinity would spoil the gradient.
+    and 0 times infinity would spoil the gradient. (H, 1, 1), (T, 1), (T, K) and (T, K), the last three with heads or
+    with batch and heads before where the mask has them.
     """
     h = torch.arange(q.size(1), device=q.device)[:, None, None]
     i = position(q.size(2), past, q.device)[:, None]
@@ -75,14 +76,21 @@ def attend_bias(q, k, v, bias=None, mask=None, window=None, scale=None, past=Non
     return F.scaled_dot_product_attention(q, k, v, logits, scale=scale, enable_gqa=gqa)
 
 
-def logits_of(q, k, v, score, mask, window, scale, past):
-    """The logits of every pair, -inf where it does not count, whether it counts, and v for every query head."""
-    h, i, j, visible = places(q, k, mask, window, past)
+def logits_of(q, k, v, score, mask, window, scale, past, seen=()):
+    """The logits of every pair, -inf where it does not count, whether it counts, and v for every query head.
+
+    seen: values per token (B, 1 or H, K, 1); of each, the mask and the score take what it is at the query and at the
+    key, or where the pair does not count at the query twice.
+    """
+    at = [(x[..., -q.size(2) :, :], x.mT) for x in seen]
+    shown = [view for pair in at for view in pair]
+    h, i, j, visible = places(q, k, mask and (lambda h, i, j: mask(h, i, j, *shown)), window, past)
+    shown = [view for here, there in at for view in (here, torch.where(visible, there, here))]
     groups = q.size(1) // k.size(1)
     k, v = (x.repeat_interleave(groups, 1) if groups > 1 else x for x in (k, v))
     logits = (q * (q.size(-1) ** -0.5 if scale is None else scale)) @ k.mT
     if score is not None:
-        logits = score(logits, h, i, j)
+        logits = score(logits, h, i, j, *shown)
     return torch.where(visible, logits, -torch.inf), visible, v
 
 
@@ -104,14 +112,11 @@ def attend_general(q, k, v, score=None, mask=None, window=None, scale=None, top=
     more, `sink`, which takes weight and gives nothing (Xiao et al. 2023, arXiv:2309.17453).
 
     sink: a number, or (H, 1, 1), or (B, H, T, 1). seen: values per token (B, 1 or H, T, 1) that the score and the mask
-    read: after h, i and j they take what each is at the query and at the key.
+    read, after h, i and j.
     """
     if past is not None:
         k, v, *seen = past.join(k, v, *seen, keep=window)
-    views = [view for x in seen for view in (x[..., -q.size(2) :, :], x.mT)]
-    if views:
-        score, mask = (f and (lambda *at, f=f: f(*at, *views)) for f in (score, mask))
-    logits, visible, v = logits_of(q, k, v, score, mask, window, scale, past)
+    logits, visible, v = logits_of(q, k, v, score, mask, window, scale, past, seen)
     if top is not None and top < logits.size(-1):
         logits = torch.where(logits < logits.topk(top, -1).values[..., -1:], -torch.inf, logits)
     if sink is not None:

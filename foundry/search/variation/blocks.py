@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from foundry.dsl.substitute import fresh_name, used_names
 from foundry.dsl.syntax import Binary, Binding, Block, Expr, Function, Genome, Name, Path, at, put
 from foundry.search.draw import Draw, shuffled
 from foundry.search.variation.expressions import streams, wrapped
 from foundry.search.variation.subject import Site, Subject, parent
-from foundry.search.variation.trees import fresh_name, op, substitute, used_names
+from foundry.search.variation.trees import op, substitute
 
 
 def insert_binding(of: Subject, draw: Draw) -> Genome | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from foundry.dsl.substitute import fresh_name, used_names
 from foundry.dsl.syntax import Definition, Expr, Function, Genome, Name, put
 from foundry.search.draw import Draw, shuffled
 from foundry.search.variation.expressions import values
@@ -11,7 +12,7 @@ from foundry.search.variation.functions import functions, put_function, whole
 from foundry.search.variation.layers import Item, pipeline, pipelines
 from foundry.search.variation.recipe import with_recipe
 from foundry.search.variation.subject import Subject, uses_locals
-from foundry.search.variation.trees import free_names, fresh_name, put_definition, substitute, used_names
+from foundry.search.variation.trees import free_names, put_definition, substitute
 
 ROLES = (
     "activation",

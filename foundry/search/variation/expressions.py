@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from foundry.dsl.substitute import used_names
 from foundry.dsl.syntax import Binary, Call, Expr, Genome, Name, Unary, put
 from foundry.dsl.types import FLOAT
 from foundry.search.draw import Draw, shuffled, weighted
@@ -11,7 +12,7 @@ from foundry.search.formulas import Formula
 from foundry.search.parts import small_part
 from foundry.search.values import fits, random_value
 from foundry.search.variation.subject import SEALED, Site, Subject
-from foundry.search.variation.trees import applied, call, fn, links, op, size, used_names
+from foundry.search.variation.trees import applied, call, fn, links, op, size
 
 FORMULA_ROLES = ("activation", "norm", "score", "schedule", "loss")
 RECIPE_ROLES = ("schedule", "context", "difficulty", "loss")  # formulas of the recipe, which stay what they are for

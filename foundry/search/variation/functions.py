@@ -8,13 +8,14 @@ from dataclasses import replace
 from foundry.dsl.check import examine
 from foundry.dsl.format import format_genome
 from foundry.dsl.inline import Copies
+from foundry.dsl.substitute import fresh_name, used_names
 from foundry.dsl.syntax import Binary, Block, Call, Definition, Expr, Function, Genome, Name, at, put
 from foundry.search.draw import Draw, weighted
 from foundry.search.generate import random_expr
 from foundry.search.mixers import random_attention
 from foundry.search.variation.naming import STEMS
 from foundry.search.variation.subject import NEEDY, SEALED, Site, Subject, parent
-from foundry.search.variation.trees import applied, fresh_name, put_definition, used_names
+from foundry.search.variation.trees import applied, put_definition
 from foundry.search.variation.vocabulary import SLOT_ROLES, function_role
 
 Inner = Callable[[Subject, Draw], Genome | None]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from foundry.dsl.substitute import fresh_name, used_names
 from foundry.dsl.syntax import Binary, Call, Definition, Expr, Genome, Name, Number, put
 from foundry.search.draw import Draw, shuffled, weighted
 from foundry.search.variation.functions import Inner, changed_inside
 from foundry.search.variation.subject import Site, Subject, parent
-from foundry.search.variation.trees import call, chain, fresh_name, links, op, put_definition, used_names
+from foundry.search.variation.trees import call, chain, links, op, put_definition
 from foundry.search.variation.vocabulary import function_role
 
 MAX_LAYERS = 12

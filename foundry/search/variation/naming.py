@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from foundry.dsl.substitute import fresh_name, used_names
 from foundry.dsl.syntax import Binding, Call, Definition, Expr, Function, Genome, Name, Parameter, walk
-from foundry.search.variation.trees import free_names, fresh_name, transform, used_names
+from foundry.search.variation.trees import free_names, transform
 from foundry.search.variation.vocabulary import function_role, vocabulary
 
 STEMS = {

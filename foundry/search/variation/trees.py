@@ -176,28 +176,6 @@ def substitute(tree: Expr, name: str, new: Expr) -> Expr:
     return tree
 
 
-def used_names(tree: Tree) -> set[str]:
-    """Every name that occurs in a tree, bound or free: what a fresh name must avoid."""
-    out: set[str] = set()
-    for _, node in walk(tree):
-        if isinstance(node, Name):
-            out.add(node.id)
-        elif isinstance(node, (Binding, Definition, Parameter, Argument)):
-            out.add(node.name)
-    return out
-
-
-def fresh_name(stem: str, taken: Iterable[str]) -> str:
-    """`stem`, or `stem_b`, `stem_c` … `stem_27` …: the first that is not taken."""
-    taken = set(taken)
-    if stem not in taken:
-        return stem
-    base = stem[:-2] if len(stem) > 2 and stem[-2] == "_" and stem[-1].isalpha() else stem
-    letters = [f"{base}_{letter}" for letter in "bcdefghijklmnopqrstuvwxyz"]
-    free = next((name for name in letters if name not in taken), None)
-    return free or next(name for name in (f"{base}_{n}" for n in range(27, 27 + len(taken) + 1)) if name not in taken)
-
-
 def definitions_used(genome: Genome, roots: Iterable[str] = ("model", "recipe")) -> set[str]:
     """Names of the definitions that the roots need, themselves included."""
     by_name = {d.name: d for d in genome.definitions}

@@ -88,7 +88,13 @@ def _size(
         for count in range(PLANNED, FEWEST - 1, -1)
     ]
     again, count, compute = next((size for size in sizes if size[2] >= LONGER * last), sizes[-1])
-    return again, count, max(float(f"{compute:.3g}"), first)
+    return again, count, max(rounded_down(compute), first)
+
+
+def rounded_down(value: float) -> float:
+    """Three significant digits, and no more than there were."""
+    unit = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
+    return math.floor(value / unit) * unit
 
 
 def _flop_room(

@@ -4,7 +4,7 @@ import pytest
 
 from foundry.dsl.check import load_program
 from foundry.search import candidates
-from foundry.search.confirm import makespan, transplant_recipe
+from foundry.search.confirm import makespan, rounded_down, transplant_recipe
 
 HOST = """@foundry(1);
 
@@ -45,3 +45,9 @@ def test_a_donor_without_a_recipe_gives_the_defaults():
 )
 def test_free_workers_take_the_next_in_line(durations, workers, seconds):
     assert makespan(durations, workers) == seconds
+
+
+@pytest.mark.parametrize(("value", "rounded"), [(1.2366e12, 1.23e12), (999_900.0, 999_000.0), (5e11, 5e11), (0.0, 0.0)])
+def test_a_share_of_the_budget_is_never_rounded_up(value, rounded):
+    assert rounded_down(value) == pytest.approx(rounded, rel=1e-12)
+    assert rounded_down(value) <= value

@@ -249,8 +249,10 @@ def test_ctrl_c_twice_leaves_at_once(data, tmp_path):
     with Small(tmp_path / "run", data, 80) as small:
         small.wait_for("done 1")
         small.process.send_signal(signal.SIGINT)
-        time.sleep(0.5)  # two signals before the first is seen would be one
-        small.process.send_signal(signal.SIGINT)
+        for _ in range(5):  # Python loses an interrupt that comes inside a weak reference's callback: press again
+            time.sleep(0.5)
+            if small.process.poll() is None:
+                small.process.send_signal(signal.SIGINT)
         assert small.process.wait(30) != 0, "an end in good order says 0"
     assert rows_of(tmp_path / "run")
 

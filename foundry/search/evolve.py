@@ -66,6 +66,7 @@ class Evolution:
         self.notify: Callable[[Snapshot], None] = lambda snapshot: None
         self.phase = "starting"
         self.stopping = False
+        self.leaving = False  # Python swallows an interrupt inside a weak reference's callback: it is raised again
         self._told = self._beaten = 0.0
 
     def go(self) -> Result:
@@ -190,6 +191,8 @@ class Evolution:
 
     def _wait(self) -> None:
         """Write down what finishes within a tick; tell whoever watches."""
+        if self.leaving:
+            raise KeyboardInterrupt
         for finished in self.workers.wait(TICK):
             self._finish(finished)
         if time.monotonic() - self._beaten > BEAT:
@@ -369,7 +372,8 @@ def _interruptible(evolution: Evolution) -> Iterator[None]:
         return
 
     def interrupt(number: int, frame: object) -> None:
-        if evolution.stopping:
+        evolution.leaving = evolution.stopping
+        if evolution.leaving:
             raise KeyboardInterrupt
         evolution.stopping = True
 

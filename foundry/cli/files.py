@@ -1,7 +1,8 @@
-"""Files that commands write in place."""
+"""Files that commands write."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from foundry.cli.failures import Misuse
@@ -28,3 +29,19 @@ def replace_file(path: Path, text: str) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_or_print(text: str, output: str, what: str) -> None:
+    """Write a text to the file `output` and say so on standard error, with `what` behind; print it where output is "".
+
+    Raises:
+        Misuse: the file cannot be written.
+    """
+    if not output:
+        sys.stdout.write(text)
+        return
+    try:
+        Path(output).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Misuse(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from None
+    print(f"wrote {output}{what}", file=sys.stderr)

@@ -11,7 +11,7 @@ import typer
 
 from foundry.cli.arguments import Genome, Genomes, Json, expand, load, load_source, read, resolve
 from foundry.cli.failures import ERRORS, Failure, Misuse
-from foundry.cli.files import refuse_missing, replace_file
+from foundry.cli.files import refuse_missing, replace_file, write_or_print
 from foundry.cli.findings import examine
 
 CHECK_EXAMPLES = """\b
@@ -157,12 +157,5 @@ def emit(
     source, program = load_source(file)
     title = "" if file == "-" else Path(file).stem
     text = emit_program(program, title=title)
-    if not output:
-        sys.stdout.write(text)
-        return 0
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Misuse(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from None
-    print(f"wrote {output}: {len(text.splitlines())} lines from {source.label}", file=sys.stderr)
+    write_or_print(text, output, f": {len(text.splitlines())} lines from {source.label}")
     return 0

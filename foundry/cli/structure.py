@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +11,7 @@ import typer
 
 from foundry.cli.arguments import Genome, Json, load_source
 from foundry.cli.failures import MISUSE, Failure, Misuse
+from foundry.cli.files import write_or_print
 
 if TYPE_CHECKING:
     from foundry.compiler.compare import Comparison
@@ -135,12 +135,5 @@ def graph(
 
     source, program = load_source(file)
     text = draw(program, _name(file), depth)
-    if not output:
-        sys.stdout.write(text)
-        return 0
-    try:
-        Path(output).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Misuse(f"cannot write {output}: {(error.strerror or str(error)).lower()}") from None
-    print(f"wrote {output}, a picture of {source.label}", file=sys.stderr)
+    write_or_print(text, output, f", a picture of {source.label}")
     return 0

@@ -246,11 +246,6 @@ def affine_of(score: Unit | None) -> Affine | None:
     return Affine(slope[0][1], len(result) > 1)
 
 
-def affine_score(score: Unit | None) -> bool:
-    """Whether a score is `c * s + B(h, i, j)` with a constant c > 0, which SDPA computes."""
-    return affine_of(score) is not None
-
-
 def _reach(table: _Table, known: dict[Node, Poly], node: Node) -> float | None:
     """How many positions back, itself included, a condition on i and j allows: inf for all of them,
     None for what is no causal window. Uses j <= i."""

@@ -16,8 +16,9 @@ from typing import Any
 
 from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.format import format_genome
+from foundry.dsl.inline import renamed as with_names
 from foundry.dsl.parse import parse
-from foundry.dsl.syntax import Definition, Expr, Genome, Name, Tree, put, walk
+from foundry.dsl.syntax import Definition, Genome, Name, walk
 from foundry.evals.statistics import NO_DIFFERENCE, Difference, noise, paired_difference, verdict
 from foundry.search import candidates
 from foundry.search.population import CONTROL, Individual, better
@@ -244,7 +245,7 @@ def transplant_recipe(architecture: str, recipe: str) -> str:
             taken.add(renamed[definition.name])
     names = {d.name for d in kept}
     for definition in brought:
-        new = _renamed(definition, renamed)
+        new = replace(with_names(definition, renamed), name=renamed.get(definition.name, definition.name))
         if new.name not in names:
             kept.append(new)
     used = _reachable(Genome(1, tuple(kept)), "model", "recipe")
@@ -262,13 +263,3 @@ def _reachable(genome: Genome, *roots: str) -> list[Definition]:
             found.add(name)
             waiting += [node.id for _, node in walk(definition) if isinstance(node, Name)]
     return [d for d in genome.definitions if d.name in found]
-
-
-def _renamed(definition: Definition, names: dict[str, str]) -> Definition:
-    out: Tree = definition
-    for path, node in walk(definition):
-        if isinstance(node, Name) and node.id in names:
-            new: Expr = Name(names[node.id], node.span)
-            out = put(out, path, new)
-    assert isinstance(out, Definition)
-    return replace(out, name=names.get(definition.name, definition.name))

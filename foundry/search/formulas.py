@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from foundry.dsl.substitute import fresh_name
+from foundry.dsl.substitute import fresh_name, occurrences
 from foundry.dsl.syntax import Call, Expr, Function, Name, Unary
 from foundry.search.draw import Draw, weighted
-from foundry.search.variation.trees import Value, block, call, expr, fn, free_names, op, rounded
+from foundry.search.variation.trees import Value, block, call, expr, fn, op, rounded
 
 # What each elementwise function of the registry is for here: the range that it takes, the range that it gives.
 RANGES: dict[str, tuple[str, str]] = {
@@ -236,7 +236,7 @@ def distance_bias(draw: Draw) -> Expr:
 
 def with_used_parameters(names: tuple[str, ...], body: Expr) -> Function:
     """`fn(names) => body` with only the names that the body uses; the first where it uses none."""
-    used = set(free_names(body))
+    used = set(occurrences(body))
     return fn(tuple(name for name in names if name in used) or names[:1], body)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foundry.dsl.substitute import fresh_name, used_names
+from foundry.dsl.substitute import Captured, fresh_name, substitute, used_names
 from foundry.dsl.syntax import Binary, Binding, Block, Expr, Function, Genome, Name, Path, at, put
 from foundry.search.draw import Draw, shuffled
 from foundry.search.variation.expressions import streams, wrapped
 from foundry.search.variation.subject import Site, Subject, parent
-from foundry.search.variation.trees import op, substitute
+from foundry.search.variation.trees import op
 
 
 def insert_binding(of: Subject, draw: Draw) -> Genome | None:
@@ -74,7 +74,10 @@ def delete_binding(of: Subject, draw: Draw) -> Genome | None:
         if own:  # x = x + f(x): leaving the step out needs no new name
             return put(of.genome, site.path, shorter)
         rest = replace(block, bindings=block.bindings[index + 1 :])
-        renamed = substitute(rest, binding.name, Name(draw.choice(same)))
+        try:
+            renamed = substitute(rest, {binding.name: Name(draw.choice(same))})
+        except Captured:
+            continue
         assert isinstance(renamed, Block)
         return put(of.genome, site.path, replace(renamed, bindings=block.bindings[:index] + renamed.bindings))
     return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foundry.dsl.substitute import fresh_name, used_names
+from foundry.dsl.substitute import fresh_name, occurrences, substitute, used_names
 from foundry.dsl.syntax import Definition, Expr, Function, Genome, Name, put
 from foundry.search.draw import Draw, shuffled
 from foundry.search.variation.expressions import values
@@ -12,7 +12,7 @@ from foundry.search.variation.functions import functions, put_function, whole
 from foundry.search.variation.layers import Item, pipeline, pipelines
 from foundry.search.variation.recipe import with_recipe
 from foundry.search.variation.subject import Subject, uses_locals
-from foundry.search.variation.trees import free_names, put_definition, substitute
+from foundry.search.variation.trees import put_definition
 
 ROLES = (
     "activation",
@@ -38,7 +38,7 @@ def cross_subtree(a: Subject, b: Subject, draw: Draw) -> Genome | None:
         for giver in shuffled(draw, givers)[:24]:
             if giver.type != place.type or giver.node == place.node or giver.frame.role != place.frame.role:
                 continue
-            local = set(free_names(giver.node)) & set(giver.scope)
+            local = set(occurrences(giver.node)) & set(giver.scope)
             if all(place.scope.get(name) == giver.scope[name] for name in local):
                 genome, node = imported(a.genome, b.genome, giver.node, frozenset(local))
                 return put(genome, _shifted(a.genome, genome, place.path), node)
@@ -127,9 +127,8 @@ def imported(genome: Genome, source: Genome, node: Expr, local: frozenset[str] =
         same = genome.definition(definition.name)
         if same is not None and (same.parameters, same.value) == (moved.parameters, moved.value):
             continue
-        existing = next(
-            (d.name for d in genome.definitions if (d.parameters, d.value) == (moved.parameters, moved.value)), None
-        )
+        alike = (d.name for d in genome.definitions if (d.parameters, d.value) == (moved.parameters, moved.value))
+        existing = next((name for name in alike if name not in used_names(source)), None)
         if existing is not None:
             names[definition.name] = existing
             continue
@@ -141,7 +140,7 @@ def imported(genome: Genome, source: Genome, node: Expr, local: frozenset[str] =
         genome = put_definition(genome, replace(moved, name=name), before=_place(genome, names.values()) or first)
     for old, new in names.items():
         if old != new and old not in local:
-            node = substitute(node, old, Name(new))
+            node = substitute(node, {old: Name(new)})
     return genome, node
 
 
@@ -158,7 +157,7 @@ def _needed(source: Genome, node: Expr, local: frozenset[str]) -> list[Definitio
     out: list[Definition] = []
 
     def visit(tree: Expr | Definition, bound: frozenset[str]) -> None:
-        for name in free_names(tree):
+        for name in occurrences(tree):
             if name in by_name and name not in bound and by_name[name] not in out:
                 visit(by_name[name], frozenset())
                 out.append(by_name[name])
@@ -172,7 +171,7 @@ def _renamed(definition: Definition, names: dict[str, str]) -> Definition:
     function: Expr = Function(definition.parameters or (), definition.value)
     for old, new in names.items():
         if old != new:
-            function = substitute(function, old, Name(new))
+            function = substitute(function, {old: Name(new)})
     assert isinstance(function, Function)
     parameters = function.parameters if definition.parameters is not None else None
     return replace(definition, parameters=parameters, value=function.body)

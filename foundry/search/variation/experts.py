@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from foundry.dsl.check import prelude
+from foundry.dsl.substitute import substitute
 from foundry.dsl.syntax import Argument, Block, Call, Definition, Expr, Function, Genome, Name, Number, put, walk
 from foundry.search.channels import balanced, mixture
 from foundry.search.draw import Draw
 from foundry.search.variation.functions import functions, is_part, put_function, put_named, whole
 from foundry.search.variation.subject import Site, Subject, argument_names, parent, uses_locals
-from foundry.search.variation.trees import block, named_argument, substitute, with_argument
+from foundry.search.variation.trees import block, named_argument, with_argument
 from foundry.search.variation.vocabulary import effects
 
 LOOKS_BACK = frozenset({"conv", "shift", "scan", "position"})  # what an expert may not come down to
@@ -65,7 +66,7 @@ def expert_of(of: Subject, mixture: Expr) -> Expr | None:
     for parameter in definition.parameters or ():
         value = named.get(parameter.name, parameter.default)
         if value is not None:
-            expert = substitute(expert, parameter.name, value)
+            expert = substitute(expert, {parameter.name: value})
     if isinstance(expert, Call):  # what follows from the mixture's own input falls back to the expert's default
         expert = replace(expert, arguments=tuple(a for a in expert.arguments if not uses_locals(of, a.value)))
     return None if uses_locals(of, expert) else expert

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foundry.dsl.substitute import fresh_name, used_names
+from foundry.dsl.substitute import fresh_name, occurrences, used_names
 from foundry.dsl.syntax import Binding, Call, Definition, Expr, Function, Genome, Name, Parameter, walk
-from foundry.search.variation.trees import free_names, transform
+from foundry.search.variation.trees import transform
 from foundry.search.variation.vocabulary import function_role, vocabulary
 
 STEMS = {
@@ -38,7 +38,7 @@ def name_functions(genome: Genome) -> Genome:
             if not (isinstance(node, Call) and isinstance(node.function, Function)):
                 return node
             function = node.function
-            if set(free_names(function)) & local or len(node.arguments) != len(function.parameters):
+            if set(occurrences(function)) & local or len(node.arguments) != len(function.parameters):
                 return node
             key = (function.parameters, function.body)
             if key not in made or made[key] not in {d.name for d in out}:

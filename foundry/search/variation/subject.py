@@ -11,6 +11,7 @@ from foundry.dsl.check import Checked, examine
 from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.program import Program
 from foundry.dsl.registry import CONSTANTS, PRIMITIVES, SPECIAL
+from foundry.dsl.substitute import occurrences
 from foundry.dsl.syntax import (
     Argument,
     Binary,
@@ -31,7 +32,6 @@ from foundry.dsl.syntax import (
 )
 from foundry.dsl.types import TensorType
 from foundry.dsl.values import Applied
-from foundry.search.variation.trees import free_names
 from foundry.search.variation.vocabulary import SLOT_ROLES, Vocabulary, function_role, vocabulary
 
 # Functions that see neither sequences nor learned values from outside.
@@ -318,7 +318,7 @@ def parent(of: Subject, path: Path) -> tuple[Path, Tree]:
 
 def uses_locals(of: Subject, node: Expr) -> bool:
     """Whether an expression uses names that only its surroundings bind."""
-    return any(name not in of.known and name not in _LANGUAGE for name in free_names(node))
+    return any(name not in of.known and name not in _LANGUAGE for name in occurrences(node))
 
 
 _LANGUAGE = SPECIAL | set(CONSTANTS)

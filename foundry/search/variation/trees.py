@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from foundry.dsl.substitute import occurrences
 from foundry.dsl.syntax import (
     Argument,
     Binary,
@@ -22,7 +23,6 @@ from foundry.dsl.syntax import (
     Parameter,
     Tree,
     Unary,
-    children,
     walk,
 )
 
@@ -125,57 +125,6 @@ def without_argument(node: Call, name: str) -> Call:
     return replace(node, arguments=tuple(a for a in node.arguments if a.name != name))
 
 
-def free_names(tree: Tree, bound: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Names that a tree uses and does not bind itself, each as often as it is used."""
-    if isinstance(tree, Name):
-        if tree.id not in bound:
-            yield tree.id
-    elif isinstance(tree, Block):
-        for binding in tree.bindings:
-            yield from free_names(binding.value, bound)
-            bound = bound | {binding.name}
-        yield from free_names(tree.result, bound)
-    elif isinstance(tree, (Function, Definition)):
-        for parameter in tree.parameters or ():
-            if parameter.default is not None:
-                yield from free_names(parameter.default, bound)
-            bound = bound | {parameter.name}
-        yield from free_names(tree.body if isinstance(tree, Function) else tree.value, bound)
-    else:
-        for _, child in children(tree):
-            yield from free_names(child, bound)
-
-
-def substitute(tree: Expr, name: str, new: Expr) -> Expr:
-    """The tree with every free use of a name replaced."""
-    if isinstance(tree, Name):
-        return new if tree.id == name else tree
-    if isinstance(tree, Block):
-        bindings: list[Binding] = []
-        for index, binding in enumerate(tree.bindings):
-            bindings.append(replace(binding, value=substitute(binding.value, name, new)))
-            if binding.name == name:
-                return replace(tree, bindings=tuple(bindings) + tree.bindings[index + 1 :])
-        return replace(tree, bindings=tuple(bindings), result=substitute(tree.result, name, new))
-    if isinstance(tree, Function):
-        parameters = tuple(
-            p if p.default is None else replace(p, default=substitute(p.default, name, new)) for p in tree.parameters
-        )
-        if any(p.name == name for p in parameters):
-            return replace(tree, parameters=parameters)
-        return replace(tree, parameters=parameters, body=substitute(tree.body, name, new))
-    if isinstance(tree, Call):
-        arguments = tuple(replace(a, value=substitute(a.value, name, new)) for a in tree.arguments)
-        return replace(tree, function=substitute(tree.function, name, new), arguments=arguments)
-    if isinstance(tree, Binary):
-        return replace(tree, left=substitute(tree.left, name, new), right=substitute(tree.right, name, new))
-    if isinstance(tree, Unary):
-        return replace(tree, operand=substitute(tree.operand, name, new))
-    if isinstance(tree, ListOf):
-        return replace(tree, items=tuple(substitute(item, name, new) for item in tree.items))
-    return tree
-
-
 def definitions_used(genome: Genome, roots: Iterable[str] = ("model", "recipe")) -> set[str]:
     """Names of the definitions that the roots need, themselves included."""
     by_name = {d.name: d for d in genome.definitions}
@@ -186,18 +135,18 @@ def definitions_used(genome: Genome, roots: Iterable[str] = ("model", "recipe"))
         if name in needed:
             continue
         needed.add(name)
-        stack.extend(used for used in free_names(by_name[name]) if used in by_name)
+        stack.extend(used for used in occurrences(by_name[name]) if used in by_name)
     return needed
 
 
 def _drop_unused_bindings(tree: Expr) -> Expr:
     if isinstance(tree, Block):
-        needed = set(free_names(tree.result))
+        needed = set(occurrences(tree.result))
         kept: list[Binding] = []
         for binding in reversed(tree.bindings):
             if binding.name in needed:
                 needed.discard(binding.name)
-                needed |= set(free_names(binding.value))
+                needed |= set(occurrences(binding.value))
                 kept.append(binding)
         if not kept:
             return tree.result

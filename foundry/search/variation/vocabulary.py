@@ -12,8 +12,8 @@ from functools import lru_cache
 
 from foundry.dsl.check import prelude
 from foundry.dsl.registry import CALLABLE, PRIMITIVES, REQUIRED, SLOTS
+from foundry.dsl.substitute import occurrences
 from foundry.dsl.syntax import Call, Expr, Function, Genome, Name, Number, Tree, walk
-from foundry.search.variation.trees import free_names
 
 # What the function in a named slot is for. Score, mask, schedule, context, difficulty and loss are the language's own.
 SLOT_ROLES = {slot: slot for slot in SLOTS} | {
@@ -56,7 +56,7 @@ def effects(tree: Expr | Function, known: Mapping[str, frozenset[str]]) -> froze
     something per head. max and min of one argument count as the reductions `largest` and `smallest`.
     """
     out: set[str] = set()
-    for name in free_names(tree):
+    for name in occurrences(tree):
         if name in _REDUCTIONS:
             out |= _reductions(tree)
         elif name in known:
@@ -144,7 +144,7 @@ def _definitions(genome: Genome, origin: str, known: dict[str, Callee]) -> dict[
 
     def visit(name: str, trail: frozenset[str]) -> None:
         definition = by_name[name]
-        for used in free_names(definition):
+        for used in occurrences(definition):
             if used in by_name and used not in out and used not in trail:
                 visit(used, trail | {used})
         seen = known | out

@@ -69,7 +69,7 @@ def cross(a: Genome, b: Genome, seed: Seed = 0) -> int:
 
 def random(seed: Seed = 0) -> int:
     """Print a random genome."""
-    from foundry.search.generate import random_genome
+    from foundry.generate.genomes import random_genome
 
     print(random_genome(random_numbers.Random(seed)).rstrip())
     return 0

@@ -18,7 +18,9 @@ from foundry.dsl.canonical import canonical_hash
 from foundry.dsl.check import examine
 from foundry.dsl.format import format_genome
 from foundry.dsl.syntax import Genome
-from foundry.search.draw import Draw, drawing, weighted
+from foundry.generate.draw import Draw, drawing, weighted
+from foundry.generate.naming import name_functions
+from foundry.generate.trees import size, tidy
 from foundry.search.variation.arguments import extend_argument, set_argument, unset_argument
 from foundry.search.variation.attending import sink_or_top
 from foundry.search.variation.blocks import delete_binding, insert_binding, parallel, rewire
@@ -42,7 +44,6 @@ from foundry.search.variation.functions import (
 )
 from foundry.search.variation.layers import edit_pattern, specialise
 from foundry.search.variation.memories import swap_decay
-from foundry.search.variation.naming import name_functions
 from foundry.search.variation.numbers import formula_constant, learning_rate, number
 from foundry.search.variation.recipe import (
     batch_or_clip,
@@ -54,7 +55,6 @@ from foundry.search.variation.recipe import (
     swap_schedule,
 )
 from foundry.search.variation.subject import Subject, subject
-from foundry.search.variation.trees import size, tidy
 
 MAX_NODES = 2000  # of a child's tree: bloat beyond it is refused
 PATIENCE = 200  # draws before a parent is given up

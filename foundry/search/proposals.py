@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from foundry.dsl.diagnostics import GenomeError
+from foundry.generate.genomes import random_genome
 from foundry.search import candidates
 from foundry.search.candidates import Band, Candidate
-from foundry.search.generate import random_genome
 from foundry.search.operators import CROSSINGS, OPERATORS, Barren, crossover, mutate
 from foundry.search.population import Population, shares
 

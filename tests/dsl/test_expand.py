@@ -11,7 +11,7 @@ from foundry.dsl.expand import ExpandError, NotCalled, expand
 from foundry.dsl.format import format_genome
 from foundry.dsl.parse import parse
 from foundry.dsl.substitute import free
-from foundry.search.generate import random_genome
+from foundry.generate.genomes import random_genome
 
 GENOMES = Path(__file__).parents[2] / "genomes"
 SHIPPED = {str(path.relative_to(GENOMES).with_suffix("")): path.read_text() for path in GENOMES.rglob("*.genome")}

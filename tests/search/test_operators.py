@@ -12,12 +12,12 @@ from foundry.dsl.format import format_expr, format_genome
 from foundry.dsl.parse import parse
 from foundry.dsl.source import resource
 from foundry.dsl.syntax import Binary, Call, Function, Genome, Number, walk
-from foundry.search.draw import RandomDraw
+from foundry.generate.draw import RandomDraw
+from foundry.generate.naming import name_functions
+from foundry.generate.trees import links, tidy
 from foundry.search.operators import CROSSINGS, OPERATORS, Tally, crossover, mutate
-from foundry.search.variation.naming import name_functions
 from foundry.search.variation.numbers import number
 from foundry.search.variation.subject import subject
-from foundry.search.variation.trees import links, tidy
 
 SHIPPED = {name: resource("genomes", f"{name}.genome") for name in ("gpt2", "llama", "primer", "hybrid")}
 

@@ -13,13 +13,13 @@ from foundry.dsl.format import format_expr, format_genome
 from foundry.dsl.parse import parse
 from foundry.dsl.registry import CALLABLE, OPTIMIZERS, SLOTS, TRAIN
 from foundry.dsl.syntax import Definition, Genome
-from foundry.search.draw import RandomDraw
-from foundry.search.generate import random_expr, random_genome
+from foundry.generate.draw import RandomDraw
+from foundry.generate.genomes import random_expr, random_genome
+from foundry.generate.parts import ready, use
+from foundry.generate.trees import free_names, tidy
+from foundry.generate.vocabulary import callees, shipped
 from foundry.search.operators import OPERATORS
-from foundry.search.parts import ready, use
 from foundry.search.variation.subject import subject
-from foundry.search.variation.trees import free_names, tidy
-from foundry.search.variation.vocabulary import callees, shipped
 
 GENOMES, PARTS, COPIES = 80, 250, 8
 # channel mixers more often: a third of the mixtures of experts among them has one of the prelude's routers

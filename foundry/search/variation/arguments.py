@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from foundry.dsl.registry import SLOTS
 from foundry.dsl.syntax import Argument, Call, Expr, Function, Genome, Name, Number, put
-from foundry.search.draw import Draw, weighted
-from foundry.search.formulas import distance_bias
-from foundry.search.generate import argument, random_expr
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.formulas import distance_bias
+from foundry.generate.genomes import argument, random_expr
+from foundry.generate.trees import applied, block, chain, expr, fn, op, with_argument, without_argument
+from foundry.generate.vocabulary import SLOT_ROLES, Callee
 from foundry.search.variation.subject import Site, Subject, parent
-from foundry.search.variation.trees import applied, block, chain, expr, fn, op, with_argument, without_argument
-from foundry.search.variation.vocabulary import SLOT_ROLES, Callee
 
 
 def _calls(of: Subject) -> list[tuple[Site, Callee]]:

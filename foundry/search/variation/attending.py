@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from foundry.dsl.syntax import Argument, Call, Expr, Genome, Name, Number, put
-from foundry.search.draw import Draw
-from foundry.search.genes import gene, step
-from foundry.search.mixers import sink
+from foundry.generate.draw import Draw
+from foundry.generate.genes import gene, step
+from foundry.generate.mixers import sink
+from foundry.generate.trees import expr
 from foundry.search.variation.functions import expand
 from foundry.search.variation.subject import Subject, argument_names
-from foundry.search.variation.trees import expr
 
 
 def sink_or_top(of: Subject, draw: Draw) -> Genome | None:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 from foundry.dsl.substitute import Captured, fresh_name, substitute, used_names
 from foundry.dsl.syntax import Binary, Binding, Block, Expr, Function, Genome, Name, Path, at, put
-from foundry.search.draw import Draw, shuffled
+from foundry.generate.draw import Draw, shuffled
+from foundry.generate.trees import op
 from foundry.search.variation.expressions import streams, wrapped
 from foundry.search.variation.subject import Site, Subject, parent
-from foundry.search.variation.trees import op
 
 
 def insert_binding(of: Subject, draw: Draw) -> Genome | None:

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 from foundry.dsl.substitute import fresh_name, occurrences, substitute, used_names
 from foundry.dsl.syntax import Definition, Expr, Function, Genome, Name, put
-from foundry.search.draw import Draw, shuffled
+from foundry.generate.draw import Draw, shuffled
+from foundry.generate.trees import put_definition
 from foundry.search.variation.expressions import values
 from foundry.search.variation.functions import functions, put_function, whole
 from foundry.search.variation.layers import Item, pipeline, pipelines
 from foundry.search.variation.recipe import with_recipe
 from foundry.search.variation.subject import Subject, uses_locals
-from foundry.search.variation.trees import put_definition
 
 ROLES = (
     "activation",

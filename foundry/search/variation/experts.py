@@ -7,12 +7,12 @@ from dataclasses import replace
 from foundry.dsl.check import prelude
 from foundry.dsl.substitute import substitute
 from foundry.dsl.syntax import Argument, Block, Call, Definition, Expr, Function, Genome, Name, Number, put, walk
-from foundry.search.channels import balanced, mixture
-from foundry.search.draw import Draw
+from foundry.generate.channels import balanced, mixture
+from foundry.generate.draw import Draw
+from foundry.generate.trees import block, named_argument, with_argument
+from foundry.generate.vocabulary import effects
 from foundry.search.variation.functions import functions, is_part, put_function, put_named, whole
 from foundry.search.variation.subject import Site, Subject, argument_names, parent, uses_locals
-from foundry.search.variation.trees import block, named_argument, with_argument
-from foundry.search.variation.vocabulary import effects
 
 LOOKS_BACK = frozenset({"conv", "shift", "scan", "position"})  # what an expert may not come down to
 

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from foundry.dsl.substitute import used_names
 from foundry.dsl.syntax import Binary, Call, Expr, Genome, Name, Unary, put
 from foundry.dsl.types import FLOAT
-from foundry.search.draw import Draw, shuffled, weighted
-from foundry.search.formulas import Formula
-from foundry.search.parts import small_part
-from foundry.search.values import fits, random_value
+from foundry.generate.draw import Draw, shuffled, weighted
+from foundry.generate.formulas import Formula
+from foundry.generate.parts import small_part
+from foundry.generate.trees import applied, call, fn, links, op, size
+from foundry.generate.values import fits, random_value
 from foundry.search.variation.subject import SEALED, Site, Subject
-from foundry.search.variation.trees import applied, call, fn, links, op, size
 
 FORMULA_ROLES = ("activation", "norm", "score", "schedule", "loss")
 RECIPE_ROLES = ("schedule", "context", "difficulty", "loss")  # formulas of the recipe, which stay what they are for

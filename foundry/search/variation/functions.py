@@ -10,13 +10,13 @@ from foundry.dsl.format import format_genome
 from foundry.dsl.inline import Copies
 from foundry.dsl.substitute import fresh_name, used_names
 from foundry.dsl.syntax import Binary, Block, Call, Definition, Expr, Function, Genome, Name, at, put
-from foundry.search.draw import Draw, weighted
-from foundry.search.generate import random_expr
-from foundry.search.mixers import random_attention
-from foundry.search.variation.naming import STEMS
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.genomes import random_expr
+from foundry.generate.mixers import random_attention
+from foundry.generate.naming import STEMS
+from foundry.generate.trees import applied, put_definition
+from foundry.generate.vocabulary import SLOT_ROLES, function_role
 from foundry.search.variation.subject import NEEDY, SEALED, Site, Subject, parent
-from foundry.search.variation.trees import applied, put_definition
-from foundry.search.variation.vocabulary import SLOT_ROLES, function_role
 
 Inner = Callable[[Subject, Draw], Genome | None]
 

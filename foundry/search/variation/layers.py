@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from foundry.dsl.substitute import fresh_name, used_names
 from foundry.dsl.syntax import Binary, Call, Definition, Expr, Genome, Name, Number, put
-from foundry.search.draw import Draw, shuffled, weighted
+from foundry.generate.draw import Draw, shuffled, weighted
+from foundry.generate.trees import call, chain, links, op, put_definition
+from foundry.generate.vocabulary import function_role
 from foundry.search.variation.functions import Inner, changed_inside
 from foundry.search.variation.subject import Site, Subject, parent
-from foundry.search.variation.trees import call, chain, links, op, put_definition
-from foundry.search.variation.vocabulary import function_role
 
 MAX_LAYERS = 12
 Item = tuple[int, Expr]  # so many copies of a function in depth

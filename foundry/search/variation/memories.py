@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from foundry.dsl.syntax import Call, Genome, Name, put
-from foundry.search.draw import Draw
-from foundry.search.mixers import random_decay
+from foundry.generate.draw import Draw
+from foundry.generate.mixers import random_decay
+from foundry.generate.trees import with_argument
 from foundry.search.variation.subject import Subject, argument_names
-from foundry.search.variation.trees import with_argument
 
 MEMORIES = (Name("linear_attend"), Name("delta_attend"))
 

@@ -9,10 +9,10 @@ from foundry.dsl.rules import divisors
 from foundry.dsl.syntax import Argument, Binary, Call, Genome, ListOf, Number, Parameter, put
 from foundry.dsl.types import TensorType
 from foundry.dsl.values import Applied
-from foundry.search.draw import Draw, shuffled
-from foundry.search.genes import BETAS, FACTORS, gene, head_counts, like, limits, resized, step
+from foundry.generate.draw import Draw, shuffled
+from foundry.generate.genes import BETAS, FACTORS, gene, head_counts, like, limits, resized, step
+from foundry.generate.trees import named_argument, rounded, with_argument
 from foundry.search.variation.subject import Site, Subject, parent
-from foundry.search.variation.trees import named_argument, rounded, with_argument
 
 RATES = ("lr", "adamw_lr")
 Change = tuple[Site, int | float]

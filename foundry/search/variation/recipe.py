@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from foundry.dsl.syntax import Call, Definition, Expr, Genome, Name, Number
-from foundry.search.draw import Draw, weighted
-from foundry.search.genes import BETAS, gene, step
-from foundry.search.parts import small_part
-from foundry.search.recipe_formulas import random_schedule
-from foundry.search.recipes import random_optimizer
-from foundry.search.variation.subject import Subject
-from foundry.search.variation.trees import (
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.genes import BETAS, gene, step
+from foundry.generate.parts import small_part
+from foundry.generate.recipe_formulas import random_schedule
+from foundry.generate.recipes import random_optimizer
+from foundry.generate.trees import (
     Value,
     call,
     list_of,
@@ -19,6 +18,7 @@ from foundry.search.variation.trees import (
     with_argument,
     without_argument,
 )
+from foundry.search.variation.subject import Subject
 
 
 def recipe_call(genome: Genome) -> Call:

@@ -32,7 +32,7 @@ from foundry.dsl.syntax import (
 )
 from foundry.dsl.types import TensorType
 from foundry.dsl.values import Applied
-from foundry.search.variation.vocabulary import SLOT_ROLES, Vocabulary, function_role, vocabulary
+from foundry.generate.vocabulary import SLOT_ROLES, Vocabulary, function_role, vocabulary
 
 # Functions that see neither sequences nor learned values from outside.
 SEALED = ("score", "mask", "schedule", "context", "difficulty", "loss")

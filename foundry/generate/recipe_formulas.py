@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from foundry.dsl.syntax import Expr, Function
-from foundry.search.draw import Draw, weighted
-from foundry.search.formulas import with_used_parameters
-from foundry.search.variation.trees import call, expr, fn, op, rounded
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.formulas import with_used_parameters
+from foundry.generate.trees import call, expr, fn, op, rounded
 
 
 def random_schedule(draw: Draw, depth: int = 1) -> Function:

@@ -10,12 +10,12 @@ from foundry.dsl.check import examine
 from foundry.dsl.format import format_expr
 from foundry.dsl.syntax import Expr, Name
 from foundry.dsl.types import heads, seq
-from foundry.search.draw import Draw, RandomDraw, weighted
-from foundry.search.formulas import RANGES, random_activation, random_mask, random_norm, random_score
-from foundry.search.genes import GENES, gene, head_counts
-from foundry.search.recipe_formulas import random_context, random_difficulty, random_loss, random_schedule
-from foundry.search.variation.trees import Value, applied, block, call, chain, fn, list_of, op
-from foundry.search.variation.vocabulary import SLOT_ROLES, Callee, callees, shipped
+from foundry.generate.draw import Draw, RandomDraw, weighted
+from foundry.generate.formulas import RANGES, random_activation, random_mask, random_norm, random_score
+from foundry.generate.genes import GENES, gene, head_counts
+from foundry.generate.recipe_formulas import random_context, random_difficulty, random_loss, random_schedule
+from foundry.generate.trees import Value, applied, block, call, chain, fn, list_of, op
+from foundry.generate.vocabulary import SLOT_ROLES, Callee, callees, shipped
 
 # Optional arguments whose defaults follow from sizes that they do not always fit: a half of a head may be odd.
 SURE = frozenset({"rotary", "rope_dim"})

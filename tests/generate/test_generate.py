@@ -13,16 +13,16 @@ from foundry.dsl.program import all_units, parameter_count
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.signatures import signatures
 from foundry.dsl.source import resource
+from foundry.dsl.substitute import occurrences
 from foundry.dsl.syntax import Binary, Block, Call, Definition, Function, Genome, Name, Number, Unary, walk
 from foundry.dsl.types import heads, seq
-from foundry.search.channels import mixture
-from foundry.search.draw import RandomDraw
-from foundry.search.formulas import RANGES, UNRANGED, random_activation
-from foundry.search.generate import argument, random_expr, random_genome, random_tree
-from foundry.search.mixers import memory
-from foundry.search.parts import keeps, ready, use
-from foundry.search.variation.trees import free_names
-from foundry.search.variation.vocabulary import callees, shipped
+from foundry.generate.channels import mixture
+from foundry.generate.draw import RandomDraw
+from foundry.generate.formulas import RANGES, UNRANGED, random_activation
+from foundry.generate.genomes import argument, random_expr, random_genome, random_tree
+from foundry.generate.mixers import memory
+from foundry.generate.parts import keeps, ready, use
+from foundry.generate.vocabulary import callees, shipped
 
 SHIPPED = [resource("genomes", f"{name}.genome") for name in ("gpt2", "llama", "primer", "hybrid")]
 
@@ -158,7 +158,7 @@ def test_a_genome_holds_a_few_mechanisms_and_not_all_of_them():
     held = Counter()
     for seed in range(100):
         tree = parse(random_genome(random.Random(seed)))
-        names = {name for definition in tree.definitions for name in free_names(definition)}
+        names = {name for definition in tree.definitions for name in occurrences(definition)}
         held[len(names & set(MECHANISMS))] += 1
     assert max(held) <= 6
     assert held[0] + held[1] + held[2] > 70

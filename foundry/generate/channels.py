@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from foundry.dsl.syntax import Expr, Function, Name
-from foundry.search.draw import Draw, weighted
-from foundry.search.parts import ready, setting, small_part
-from foundry.search.variation.trees import Value, applied, block, call, fn, op, rounded
-from foundry.search.variation.vocabulary import Callee, callees, shipped
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.parts import ready, setting, small_part
+from foundry.generate.trees import Value, applied, block, call, fn, op, rounded
+from foundry.generate.vocabulary import Callee, callees, shipped
 
 
 def random_channels(draw: Draw, width: int = 64, depth: int = 1) -> Expr:

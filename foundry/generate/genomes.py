@@ -12,15 +12,15 @@ from foundry.dsl.check import examine
 from foundry.dsl.format import format_genome
 from foundry.dsl.syntax import Definition, Expr, Function, Genome, Name
 from foundry.dsl.types import TensorType
-from foundry.search.channels import mixture, random_channels, random_expert
-from foundry.search.draw import Draw, drawing, weighted
-from foundry.search.mixers import random_attention, random_mixer
-from foundry.search.parts import FORMULAS, PARTS, setting, small_part
-from foundry.search.recipes import random_recipe
-from foundry.search.values import random_value
-from foundry.search.variation.naming import name_functions
-from foundry.search.variation.trees import Value, applied, block, call, chain, define, fn, op, tidy
-from foundry.search.variation.vocabulary import SLOT_ROLES
+from foundry.generate.channels import mixture, random_channels, random_expert
+from foundry.generate.draw import Draw, drawing, weighted
+from foundry.generate.mixers import random_attention, random_mixer
+from foundry.generate.naming import name_functions
+from foundry.generate.parts import FORMULAS, PARTS, setting, small_part
+from foundry.generate.recipes import random_recipe
+from foundry.generate.trees import Value, applied, block, call, chain, define, fn, op, tidy
+from foundry.generate.values import random_value
+from foundry.generate.vocabulary import SLOT_ROLES
 
 VOCAB = 256  # bytes
 LONGEST = 128  # rows of a table of learned positions: the proxy's longest context

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from foundry.dsl.syntax import Call, Expr, Function, Name
-from foundry.search.draw import Draw, weighted
-from foundry.search.genes import head_counts
-from foundry.search.parts import random_filter, random_position, ready, setting, small_part, use
-from foundry.search.variation.trees import Value, applied, block, call, expr, fn, op
-from foundry.search.variation.vocabulary import callees, shipped
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.genes import head_counts
+from foundry.generate.parts import random_filter, random_position, ready, setting, small_part, use
+from foundry.generate.trees import Value, applied, block, call, expr, fn, op
+from foundry.generate.vocabulary import callees, shipped
 
 Bindings = list[tuple[str, Expr]]
 

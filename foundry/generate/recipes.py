@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from foundry.dsl.syntax import Call
-from foundry.search.draw import Draw, weighted
-from foundry.search.parts import small_part
-from foundry.search.variation.trees import Value, call, list_of, rounded
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.parts import small_part
+from foundry.generate.trees import Value, call, list_of, rounded
 
 
 def random_optimizer(draw: Draw) -> Call:

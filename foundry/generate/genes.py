@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from foundry.dsl.registry import OPTIMIZERS, PRIMITIVES, TRAIN, Arg
 from foundry.dsl.rules import divisors
-from foundry.search.draw import Draw, weighted
-from foundry.search.variation.trees import rounded
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.trees import rounded
 
 
 @dataclass(frozen=True)

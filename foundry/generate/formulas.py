@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from foundry.dsl.substitute import fresh_name, occurrences
 from foundry.dsl.syntax import Call, Expr, Function, Name, Unary
-from foundry.search.draw import Draw, weighted
-from foundry.search.variation.trees import Value, block, call, expr, fn, op, rounded
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.trees import Value, block, call, expr, fn, op, rounded
 
 # What each elementwise function of the registry is for here: the range that it takes, the range that it gives.
 RANGES: dict[str, tuple[str, str]] = {

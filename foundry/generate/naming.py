@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from foundry.dsl.substitute import fresh_name, occurrences, used_names
 from foundry.dsl.syntax import Binding, Call, Definition, Expr, Function, Genome, Name, Parameter, walk
-from foundry.search.variation.trees import transform
-from foundry.search.variation.vocabulary import function_role, vocabulary
+from foundry.generate.trees import transform
+from foundry.generate.vocabulary import function_role, vocabulary
 
 STEMS = {
     "activation": "act",

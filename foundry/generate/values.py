@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 
 from foundry.dsl.syntax import Expr, Name
 from foundry.dsl.types import Clash, TensorType, broadcast
-from foundry.search.draw import Draw, weighted
-from foundry.search.formulas import Formula
-from foundry.search.parts import random_filter, small_part
-from foundry.search.variation.trees import applied, call, op
+from foundry.generate.draw import Draw, weighted
+from foundry.generate.formulas import Formula
+from foundry.generate.parts import random_filter, small_part
+from foundry.generate.trees import applied, call, op
 
 
 def random_value(

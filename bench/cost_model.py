@@ -2,7 +2,9 @@
 
     python bench/cost_model.py            measure a varied set of genomes, print predicted against measured
     python bench/cost_model.py --fit      also fit the constants of foundry/compiler/work.py
-    python bench/cost_model.py F...       measure other genomes, which the constants were not fitted to
+    python bench/cost_model.py --diverse  measure 60 genomes that the constants were not fitted to: 30 of those shipped,
+                                          30 from the generator that search uses
+    python bench/cost_model.py F...       measure other genomes
 
 One thread, processor time, so that other work on the machine disturbs little. A prediction is compute
 per token times tokens per step, at one speed for all genomes (the median); it matters that the ratio of two
@@ -12,6 +14,7 @@ genomes' predictions is the ratio of their times, for that is how a search share
 from __future__ import annotations
 
 import argparse
+import random
 import time
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from foundry.compiler.load import load
 from foundry.compiler.work import BALANCE, LAUNCH, LOGIT
 from foundry.dsl.check import load_program
 from foundry.dsl.program import Program
+from foundry.generate.genomes import random_genome
 
 GENOME = """@foundry(1);
 layer(x) = {{
@@ -133,6 +137,31 @@ def fit(x: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(x / seconds[:, None], np.ones(len(seconds)), rcond=None)[0]
 
 
+DIVERSE = 60
+ROOMS = ("attention", "positions", "norms", "channels", "residual", "heads", "recipes")
+
+
+def diverse() -> dict[str, str]:
+    """Genomes by name: every so many-th of those shipped, and as many from the generator, by seed."""
+    folder = Path(__file__).parents[1] / "genomes"
+    files = sorted(folder.glob("*.genome")) + [f for room in ROOMS for f in sorted(folder.glob(f"{room}/*.genome"))]
+    chosen = [files[i * len(files) // (DIVERSE // 2)] for i in range(DIVERSE // 2)]
+    texts = {f"{file.parent.name}/{file.stem}": file.read_text() for file in chosen}
+    return texts | {f"generated {seed}": random_genome(random.Random(seed)) for seed in range(DIVERSE // 2)}
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
+
+
+def interval(a: np.ndarray, b: np.ndarray, draws: int = 2000) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the rank correlation, over genomes."""
+    rng = np.random.default_rng(0)
+    samples = rng.integers(len(a), size=(draws, len(a)))
+    low, high = np.quantile([spearman(a[i], b[i]) for i in samples], (0.025, 0.975))
+    return float(low), float(high)
+
+
 def ranks(values: np.ndarray) -> np.ndarray:
     return np.argsort(np.argsort(values)).astype(float)
 
@@ -141,14 +170,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fit", action="store_true", help="fit BALANCE, LAUNCH and LOGIT")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long to measure each genome")
+    parser.add_argument("--diverse", action="store_true", help="measure 60 genomes that nothing was fitted to")
     parser.add_argument("files", nargs="*", type=Path, help="genomes to measure instead of the built-in ones")
     args = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
 
-    texts = {file.stem: file.read_text() for file in args.files} or {
-        name: GENOME.format(**(USUAL | changes)) for name, changes in VARIANTS.items()
-    }
+    texts = {file.stem: file.read_text() for file in args.files}
+    if args.diverse:
+        texts |= diverse()
+    texts = texts or {name: GENOME.format(**(USUAL | changes)) for name, changes in VARIANTS.items()}
     names, programs = list(texts), [load_program(text) for text in texts.values()]
     contexts = [final_context(program) for program in programs]
     predicted = np.array([compute_per_token(p, c) * p.recipe.batch for p, c in zip(programs, contexts, strict=True)])
@@ -176,7 +207,8 @@ def report(names: list[str], predicted: np.ndarray, seconds: np.ndarray, parts: 
         columns = f"{flops / 1e6:6.0f} {moved / 1e6:6.0f} {kernels:8.0f} {logits / 1e3:8.0f}"
         print(f"{name:24} {s * 1e3:7.2f} ms {e:+6.0%} {columns}")
     print(f"genomes {len(names)}, {speed / 1e9:.1f} Gop/s in equivalent operations")
-    print(f"Spearman {np.corrcoef(ranks(predicted), ranks(seconds))[0, 1]:.3f}")
+    low, high = interval(predicted, seconds)
+    print(f"Spearman {spearman(predicted, seconds):.3f} (95 % {low:.3f} to {high:.3f})")
     print(f"relative error: median {np.median(abs(error)):.0%}, 90 % within {np.quantile(abs(error), 0.9):.0%}")
 
 

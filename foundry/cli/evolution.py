@@ -103,24 +103,24 @@ def _resumed(folder: str, given: set[str], workers: int) -> Settings:
     """
     from foundry.search.archive import Archive
     from foundry.search.budget import Budget
+    from foundry.search.description import GOES_ON, require
     from foundry.search.settings import Settings
 
     settled = sorted(given & {"budget", "data", "out", "seed", "strategy"})
     if settled:
         raise Misuse(f"--resume goes on with the run's own settings; leave out --{settled[0]}")
-    own = Archive(folder).read_run()["settings"]
-    try:
-        return Settings(
-            out=folder,
-            budget=Budget(str(own["budget"]["kind"]), float(own["budget"]["amount"])),
-            data=own["data"],
-            seed=own["seed"],
-            workers=workers,
-            strategy=own["strategy"],
-            resume=True,
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise Failure(f"{folder}/run.json: damaged settings ({error}); name another run folder") from None
+    run = Archive(folder).read_run()
+    require(run, GOES_ON, Path(folder, "run.json"))
+    own = run["settings"]
+    return Settings(
+        out=folder,
+        budget=Budget(**own["budget"]),
+        data=own["data"],
+        seed=own["seed"],
+        workers=workers,
+        strategy=own["strategy"],
+        resume=True,
+    )
 
 
 def _new_folder() -> str:

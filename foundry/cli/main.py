@@ -10,7 +10,18 @@ from typing import Annotated
 import typer
 
 from foundry import __version__
-from foundry.cli import evaluation, evolution, genomes, language, rewriting, runs, structure, variation
+from foundry.cli import (
+    evaluation,
+    evolution,
+    fuzzing,
+    fuzzing_bytes,
+    genomes,
+    language,
+    rewriting,
+    runs,
+    structure,
+    variation,
+)
 from foundry.cli.failures import BROKEN_PIPE, INTERRUPTED, MISUSE, Failure
 
 EXAMPLES = """\b
@@ -44,7 +55,7 @@ def root(
         print(context.get_help())
 
 
-for group in (genomes, structure, rewriting, language, variation, evaluation, evolution, runs):
+for group in (genomes, structure, rewriting, language, variation, evaluation, evolution, runs, fuzzing, fuzzing_bytes):
     group.register(app)
 
 # The root of all command-line errors is click's or typer's own, by typer's version.

@@ -11,17 +11,21 @@ if TYPE_CHECKING:
 
 
 def summarise(program: Program) -> dict[str, Any]:
-    """Hash, every figure of the cost model, and `layers`: one row per operation that has weights or
-    looks along the sequence (see `foundry.compiler.shapes.Row`)."""
+    """Hash, every figure of the cost model, the most memory that a batch of the recipe takes, and `layers`: one row per
+    operation that has weights or looks along the sequence (see `foundry.compiler.shapes.Row`)."""
     from foundry.compiler.cost import cost
+    from foundry.compiler.memory import memory
     from foundry.compiler.shapes import shape_rows
     from foundry.dsl.canonical import architecture_hash, canonical_hash
 
     figures = dataclasses.asdict(cost(program))
+    held = memory(program)
     return {
         "hash": canonical_hash(program),
         "architecture_hash": architecture_hash(program),
         **figures,
+        "forward_peak_bytes": held.forward,
+        "training_peak_bytes": held.training,
         "vocab": program.vocab,
         "layers": [dataclasses.asdict(row) for row in shape_rows(program)],
     }
@@ -38,6 +42,8 @@ def write_summary(summary: dict[str, Any], name: str) -> None:
         ("  lower bound", f"{summary['cache_bytes_lower_bound']:,.0f} bytes"),
         ("decode cache, fixed", f"{summary['cache_bytes_fixed']:,.0f} bytes"),
         ("training compute per token", f"{summary['compute_per_token']:,.0f}"),
+        ("peak memory, training", f"{summary['training_peak_bytes']:,.0f} bytes"),
+        ("peak memory, forward", f"{summary['forward_peak_bytes']:,.0f} bytes"),
     ]
     print(f"{title}  {summary['hash']}  (at a context of {summary['context']:,} tokens)\n")
     for label, value in rows:

@@ -6,6 +6,7 @@ from typing import Any
 
 import networkx as nx
 
+from foundry.compiler.graph import meetings
 from foundry.compiler.recognise import window_of
 from foundry.compiler.work import BYTES, INDEX_BYTES, operands
 from foundry.dsl.registry import PRIMITIVES
@@ -23,14 +24,16 @@ def _joined(attend: dict[str, Any]) -> tuple[int, ...]:
     return tuple(vertex for _, vertex in (*operands[1:3], *operands[len(operands) - attend["attrs"]["seen"] :]))
 
 
-def _cached(graph: nx.DiGraph, context: int) -> dict[int, float]:
-    """The vertices that attention keeps, each with the part of the past for which it does."""
-    shares: dict[int, float] = {}
-    for _, data in graph.nodes(data=True):
-        if data["op"] == "attend":
+def _cached(graph: nx.DiGraph, context: int) -> dict[int, tuple[float, int]]:
+    """The vertices that attention keeps: for which part of the past, and how many values of each."""
+    found: dict[int, tuple[float, int]] = {}
+    for user, data in graph.nodes(data=True):
+        if data["op"] == "attend" and data["times"]:
             for vertex in _joined(data):
-                shares[vertex] = max(shares.get(vertex, 0.0), _share(data["attrs"], context))
-    return shares
+                share, times = found.get(vertex, (0.0, 0))
+                mine, seen = _share(data["attrs"], context), meetings(graph, vertex, user)
+                found[vertex] = max(share, mine), max(times, seen)
+    return found
 
 
 def _weigh(graph: nx.DiGraph, vertex: int, times: int | None = None) -> float:
@@ -43,20 +46,23 @@ def kept(graph: nx.DiGraph, context: int) -> tuple[float, int]:
     """Bytes per token of keys and values, each once however many layers use it, and bytes of fixed states."""
     growing, fixed = 0.0, 0
     once: dict[tuple[int, float], float] = {}
-    for _, data in graph.nodes(data=True):
+    for user, data in graph.nodes(data=True):
         if data["op"] == "attend":
             share, (keys, values, *seen) = _share(data["attrs"], context), _joined(data)
             same = [v for v in seen if graph.nodes[v]["type"].has("head")]  # of others each use makes a view of its own
-            once |= {(v, share): share * _weigh(graph, v) for v in (keys, values, *same)}
+            for v in (keys, values, *same):
+                bytes = share * _weigh(graph, v, meetings(graph, v, user))
+                once[v, share] = max(once.get((v, share), 0.0), bytes)
             growing += sum(share * _weigh(graph, v, data["times"]) for v in seen if v not in same)
     growing += sum(once.values())
     joined: dict[tuple[int, int], int] = {}  # what shifts and convolutions look back at, once for each distance
-    for vertex, data in graph.nodes(data=True):
+    for user, data in graph.nodes(data=True):
         if data["op"] in PRIMITIVES and data["op"] != "attend":
-            keeps = PRIMITIVES[data["op"]].keeps(operands(graph, vertex), data["attrs"], context)
+            keeps = PRIMITIVES[data["op"]].keeps(operands(graph, user), data["attrs"], context)
             if data["op"] in ("shift", "conv"):
                 ((_, vertex),) = data["operands"]
-                joined[vertex, keeps[1]] = BYTES * keeps[1] * graph.nodes[vertex]["times"]
+                bytes = BYTES * keeps[1] * meetings(graph, vertex, user)
+                joined[vertex, keeps[1]] = max(joined.get((vertex, keeps[1]), 0), bytes)
             else:
                 fixed += BYTES * keeps[1] * data["times"]
     return growing, fixed + sum(joined.values())
@@ -69,7 +75,8 @@ def cache_lower_bound(graph: nx.DiGraph, context: int) -> float:
     embedding, the results of earlier attention) from the keys and values that attention needs; what lies
     behind the cut is recomputed. A latent from which keys and values are made is such a cut.
     """
-    need = _cached(graph, context)
+    cached = _cached(graph, context)
+    need = {vertex: share for vertex, (share, _) in cached.items()}
     starts = {
         v for v, d in graph.nodes(data=True) if d["op"] in ("input", "carry", "attend") or _embeds_tokens(graph, v)
     }
@@ -83,16 +90,16 @@ def cache_lower_bound(graph: nx.DiGraph, context: int) -> float:
         network.add_edge((vertex, "in"), (vertex, "out"), capacity=need[vertex] * _weigh(graph, vertex))
         if vertex in starts:
             network.add_edge("start", (vertex, "in"))
-        for user in inner:
-            times = graph.nodes[user]["times"]
+        goals: list[tuple[Any, int]] = [((user, "in"), meetings(graph, vertex, user)) for user in inner]
+        if vertex in cached:
+            goals.append(("end", cached[vertex][1]))
+        for goal, times in goals:
             if times < graph.nodes[vertex]["times"]:  # the result of a repeat: the last pass alone goes on
                 leaving = (vertex, times)
                 network.add_edge("start", leaving, capacity=need[vertex] * _weigh(graph, vertex, times))
-                network.add_edge(leaving, (user, "in"))
+                network.add_edge(leaving, goal)
             else:
-                network.add_edge((vertex, "out"), (user, "in"))
-    for vertex in _cached(graph, context):
-        network.add_edge((vertex, "out"), "end")
+                network.add_edge((vertex, "out"), goal)
     if "start" not in network or "end" not in network:
         return 0.0
     return float(nx.minimum_cut_value(network, "start", "end"))

@@ -22,6 +22,7 @@ from foundry.compiler.emit_text import (
     scalar,
 )
 from foundry.compiler.names import RESERVED, Names, comment
+from foundry.compiler.reading import ANCHORED, anchor, needed, reads
 from foundry.compiler.recognise import Fused
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
@@ -70,14 +71,8 @@ class _Plan:
 
     def __init__(self, unit: Unit, context: Context):
         self.unit, self.context = unit, context
-        needed: set[Node] = set()
-        stack = [unit.result]
-        while stack:
-            node = stack.pop()
-            if node not in needed:
-                needed.add(node)
-                stack.extend(self.reads(node))
-        self.nodes = [n for n in unit.nodes if n in needed]
+        computed = needed(unit, lambda _, node: self.reads(node))
+        self.nodes = [n for n in unit.nodes if n in computed]
         self.uses = Counter(r for n in self.nodes for r in self.reads(n))
         self.lines = {n for n in self.nodes if n.op == "repeat"}
         self.lines |= {n for n in self.nodes if self.uses[n] > 1 and n.op not in ("param", "number", "shared")}
@@ -91,16 +86,7 @@ class _Plan:
         fused = self.context.fused
         if fused is not None and node is self.unit.result:
             return [self.unit.inputs[0], *(n for n in (fused.weight, fused.bias) if n is not None)]
-        if node.op in ("position", "channel_index", "head_index", "table"):
-            return [self.anchor(node)]
-        return list(node.tensors)
-
-    def anchor(self, node: Node) -> Node:
-        """A value at hand that says how many tokens there are, and on which device."""
-        for i in self.unit.inputs:
-            if node.op != "position" or "token" in i.type.axes:
-                return i
-        return node.tensors[0]
+        return reads(self.unit, node)
 
     def is_binding(self, node: Node) -> bool:
         """Whether the genome gives this value a name, and not the one of the function that computes it."""
@@ -271,7 +257,7 @@ class _Writer:
 
     def structural(self, node: Node) -> Text:
         """Weights, sequence and structure operations, and calls."""
-        x = self.operand(node, 0) if node.inputs else Text("")
+        x = self.operand(node, 0) if node.inputs and node.op not in ANCHORED else Text("")
         match node.op:
             case "embed" | "linear":
                 return Text(f"{self.context.attribute(node)}({(x if node.op == 'embed' else self.floats(node)).code})")
@@ -284,15 +270,15 @@ class _Writer:
                 )
                 return Text(call)
             case "position":
-                anchor = self.plan.anchor(node)
-                axes = in_memory(anchor.type)
-                name = self.texts[anchor].at(ATOM)
+                at_hand = anchor(self.unit, node)
+                axes = in_memory(at_hand.type)
+                name = self.texts[at_hand].at(ATOM)
                 return self.context.call(node, [Text(f"{name}.size({axes.index('token')})"), Text(f"{name}.device")])
             case "channel_index":
-                device = self.texts[self.plan.anchor(node)].at(ATOM)
+                device = self.texts[anchor(self.unit, node)].at(ATOM)
                 return Text(f"torch.arange({self.context.number(node, 'count').code}, device={device}.device)")
             case "head_index":
-                device = self.texts[self.plan.anchor(node)].at(ATOM)
+                device = self.texts[anchor(self.unit, node)].at(ATOM)
                 count = self.context.number(node, "heads").code
                 return Text(f"torch.arange({count}, device={device}.device)[:, None, None]")
             case "split_heads":
@@ -305,7 +291,7 @@ class _Writer:
                     return self.context.call(node, pair)
                 return Text(f"torch.cat(({pair[0].code}, {pair[1].code}), -1)")
             case "table":
-                device = self.texts[self.plan.anchor(node)].at(ATOM)
+                device = self.texts[anchor(self.unit, node)].at(ATOM)
                 numbers = node.attrs["numbers"]
                 assert isinstance(numbers, tuple)
                 listed = ", ".join(literal(float(n)).code for n in numbers)
@@ -323,7 +309,7 @@ class _Writer:
                 return Text(f"{x.at(ATOM)}[..., {first}:{last}]")
             case "cross_entropy":
                 y = self.operand(node, 1)
-                flat = f"{method(x, 'flatten(0, 1)').code}, {method(y, 'flatten()').code}"
+                flat = f"{method(self.floats(node), 'flatten(0, 1)').code}, {method(y, 'flatten()').code}"
                 return Text(f'F.cross_entropy({flat}, reduction="none").view(*{y.at(ATOM)}.shape, 1)')
             case "scan":
                 want = in_memory(node.type)

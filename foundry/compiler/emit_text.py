@@ -102,6 +102,10 @@ def elementwise(op: str, args: list[Text], types: list[TensorType | None], out: 
         args[1] = method(args[1], "float()")  # whole numbers to a negative power
     if op == "power" and types[0] is not None and types[0].dtype == INTEGER:
         args[0] = method(args[0], "float()")
+    if op == "remainder" and out.dtype == FLOAT:  # whole numbers modulo 0 would be an error
+        args = [a if t is None or t.dtype == FLOAT else method(a, "float()") for a, t in zip(args, types, strict=True)]
+    if op == "remainder" and types[0] is None and types[1] is not None and types[1].dtype == FLOAT:
+        return Text(f"torch.remainder(torch.tensor({args[0].code}), {args[1].code})")  # `%` would have no gradient
     if op in BINARY:
         return binary(op, args[0], args[1])
     if op == "stop":
@@ -114,8 +118,8 @@ def elementwise(op: str, args: list[Text], types: list[TensorType | None], out: 
         if None in types:
             tensor, bound = (0, 1) if types[0] is not None else (1, 0)
             side, other = ("max", "min") if op == "minimum" else ("min", "max")
-            inner = re.fullmatch(rf"(.*)\.clamp\({other}=([^()=]*)\)", args[tensor].code)
-            if inner is not None:  # two bounds in one
+            inner = re.fullmatch(rf"(.*)\.clamp\({other}=([^()=]*)\)", args[tensor].at(ATOM))
+            if inner is not None and (op == "minimum" or _ascending(args[bound].code, inner[2])):  # two bounds in one
                 ends = {side: args[bound].code, other: inner[2]}
                 return Text(f"{inner[1]}.clamp({ends['min']}, {ends['max']})")
             return method(args[tensor], f"clamp({side}={args[bound].code})")
@@ -129,6 +133,14 @@ def elementwise(op: str, args: list[Text], types: list[TensorType | None], out: 
     if op in KEEPS_DTYPE and types[0] is not None and types[0].dtype != FLOAT:
         x = method(x, "float()")
     return Text(f"{TORCH[op]}({x.code})")
+
+
+def _ascending(low: str, high: str) -> bool:
+    """Whether two bounds are numbers in order: of others, clamp takes the upper one."""
+    try:
+        return float(low) <= float(high)
+    except ValueError:
+        return False
 
 
 def scalar(op: str, args: list[Text]) -> Text:

@@ -76,7 +76,8 @@ def number(value: int | float | None) -> str:
         return "math.pi"
     text = re.sub(r"e([+-])0", r"e\1", repr(value))
     short = re.sub(r"\.?0*e[+]0*", "e", f"{value:e}")  # 1e9 rather than 1000000000.0
-    return short if isinstance(value, float) and abs(value) >= 1e4 and len(short) < len(text) else text
+    exact = isinstance(value, float) and abs(value) >= 1e4 and float(short) == value
+    return short if exact and len(short) < len(text) else text
 
 
 def comment(text: str) -> str:

@@ -9,12 +9,13 @@ import os
 import stat
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 PIECES = 1000  # a single text file is cut into about this many documents ...
 SMALLEST_PIECE = 1024  # ... of at least so many bytes
+NAMED = 8  # columns in a message
 NOT_LIBRARY = {"site-packages", "dist-packages", "test", "tests"}
 
 
@@ -192,16 +193,24 @@ def _parquet_rows(path: Path) -> Iterator[bytes]:
         table = parquet.ParquetFile(path)
         fields = table.schema_arrow
         if "text" not in fields.names:
-            raise CorpusError(f"{path}: no column `text`; it has {', '.join(fields.names) or 'none'}")
+            raise CorpusError(f"{path}: no column `text`; it has {_listed(fields.names)}")
         kind = fields.field("text").type
         if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
-            raise CorpusError(f"{path}: the column `text` holds {kind}, not strings")
+            raise CorpusError(f"{path}: the column `text` holds {_listed([str(kind)])}, not strings")
         for batch in table.iter_batches(columns=["text"]):
             for text in batch.column(0).to_pylist():
                 if text:
                     yield text.encode("utf-8")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path}: the column `text` holds what is not UTF-8 ({error.reason})") from None
     except pyarrow.ArrowException as error:
         raise CorpusError(f"{path}: not a readable Parquet file ({_reason(error)})") from None
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first few names of columns, whatever stands in them, on one line."""
+    shown = [name[:40] if name.isprintable() else ascii(name[:40]) for name in names[:NAMED]]
+    return ", ".join([*shown, "…"] if len(names) > NAMED else shown) or "none"
 
 
 def _reason(error: Exception) -> str:

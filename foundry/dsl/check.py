@@ -10,22 +10,24 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
 from foundry.dsl.elaborate import Elaborator
-from foundry.dsl.frames import PRELUDE
+from foundry.dsl.frames import MAX_OPERATIONS, PRELUDE
 from foundry.dsl.parse import parse
-from foundry.dsl.program import Program, parameter_count
+from foundry.dsl.program import Program, operation_count, parameter_count
+from foundry.dsl.ranges import misplaced
 from foundry.dsl.resolve import resolve, unknown_arguments
 from foundry.dsl.source import byte_length, resource
 from foundry.dsl.syntax import Genome, Path, walk
 
 MAX_PARAMETERS = 2 * 10**12
+MAX_COPIED = 500_000  # operations with every call, repeat and expert written out, as the hash goes through them
 MOST_TRIES = 12  # fixes that are tried out, of all the diagnostics of a genome
 MOST_FIXES = 2  # verified fixes of one diagnostic
-LONGEST_TRIED = 20_000  # characters of a genome whose fixes are tried out
+MOST_WORK = 40_000  # of a check with its fixes, as `Checked.work` counts it: about half a second
 
 
 @dataclass
@@ -35,12 +37,14 @@ class Checked:
     program: None where there are errors. genome: the syntax tree, None where the text does not parse.
     sorts: for every expression of the tree by its path, what it evaluated to (a TensorType, or the
         name of a sort, or for functions each type at which they were applied, as `Applied`).
+    work: what the check took: an operation for two characters, and one for each step of the evaluation.
     """
 
     diagnostics: tuple[Diagnostic, ...]
     program: Program | None = None
     genome: Genome | None = None
     sorts: dict[Path, tuple[Any, ...]] = field(default_factory=dict)
+    work: int = 0
 
     @property
     def ok(self) -> bool:
@@ -60,14 +64,48 @@ def check(text: str, file: str = "") -> Checked:
         return checked
     from foundry.dsl.fixes import propose  # a right genome need not wait for it
 
-    tries = MOST_TRIES if len(text) <= LONGEST_TRIED else 0
+    trials = Trials(MOST_TRIES, MOST_WORK - checked.work)
     diagnostics = []
     for diagnostic in checked.diagnostics:
-        proposed = chain(propose(diagnostic, text, checked.genome, checked.sorts), diagnostic.fixes)
-        fixes, tried = _verified(islice(proposed, tries), diagnostic, checked, text, file)
-        tries -= tried
-        diagnostics.append(replace(diagnostic, fixes=fixes or diagnostic.fixes))
+        if trials.left:
+            proposed = chain(propose(diagnostic, text, checked.genome, checked.sorts), diagnostic.fixes)
+            fixes = _verified(proposed, diagnostic, checked, text, file, trials)
+            diagnostic = replace(diagnostic, fixes=fixes or diagnostic.fixes)
+        diagnostics.append(diagnostic)
     return replace(checked, diagnostics=tuple(diagnostics))
+
+
+def _too_large(program: Program) -> Diagnostic | None:
+    """What is wrong with the size of a program that is right in all else."""
+    if operation_count(program, copies=False) > MAX_OPERATIONS:
+        message = f"the genome expands to more than {MAX_OPERATIONS:,} operations"
+        return Diagnostic("F402", message, program.model.span, help="apply a shared function fewer times")
+    if operation_count(program) > MAX_COPIED:
+        message = f"with all its copies, the genome has more than {MAX_COPIED:,} operations"
+        return Diagnostic("F402", message, program.model.span, help="make fewer copies of smaller functions")
+    count = parameter_count(program)
+    if count <= MAX_PARAMETERS:
+        return None
+    return Diagnostic(
+        "F401",
+        f"the genome has {count:,} parameters",
+        program.model.span,
+        found=f"{count:,}",
+        expected=(f"at most {MAX_PARAMETERS:,}",),
+        help="make it smaller",
+    )
+
+
+@dataclass
+class Trials:
+    """What is left of the tries, and of the work, that the fixes of one genome may take."""
+
+    tries: int
+    work: int
+
+    @property
+    def left(self) -> bool:
+        return self.tries > 0 and self.work > 0
 
 
 def load_program(text: str, file: str = "") -> Program:
@@ -87,7 +125,7 @@ def examine(text: str, file: str = "") -> Checked:
     try:
         genome = parse(text, file)
     except GenomeError as error:
-        return Checked(error.diagnostics)
+        return Checked(error.diagnostics, work=len(text) // 2)
     sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))
     found = resolve(genome, prelude())
     elaborator = Elaborator(genome, prelude())
@@ -105,39 +143,31 @@ def examine(text: str, file: str = "") -> Checked:
     program = None
     if model is not None and recipe is not None and not any(d.severity == "error" for d in diagnostics):
         program = Program(genome, model, recipe, model.result.type.width)
-        count = parameter_count(program)
-        if count > MAX_PARAMETERS:
-            diagnostics.append(
-                Diagnostic(
-                    "F401",
-                    f"the genome has {count:,} parameters",
-                    model.span,
-                    found=f"{count:,}",
-                    expected=(f"at most {MAX_PARAMETERS:,}",),
-                    help="make it smaller",
-                )
-            )
+        too_large = _too_large(program)
+        wrong = misplaced(program) if too_large is None else [too_large]
+        if wrong:
+            diagnostics += wrong
             program = None
     sorts = {path: tuple(elaborator.sorts[id(node)]) for path, node in walk(genome) if id(node) in elaborator.sorts}
-    return Checked(tuple(diagnostics), program, genome, sorts)
+    return Checked(tuple(diagnostics), program, genome, sorts, len(text) // 2 + elaborator.steps)
 
 
 def _verified(
-    fixes: Iterable[Fix], diagnostic: Diagnostic, checked: Checked, text: str, file: str
-) -> tuple[tuple[Fix, ...], int]:
-    """Those of some fixes that remove a diagnostic and leave the fewest others, and how many were tried."""
+    fixes: Iterable[Fix], diagnostic: Diagnostic, checked: Checked, text: str, file: str, trials: Trials
+) -> tuple[Fix, ...]:
+    """Those of some fixes that remove a diagnostic and leave the fewest others."""
     found: list[tuple[int, Fix]] = []
-    tried = 0
     for fix in fixes:
-        if sum(left == 0 for left, _ in found) == MOST_FIXES:
+        if sum(left == 0 for left, _ in found) == MOST_FIXES or not trials.left:
             break
-        tried += 1
+        trials.tries -= 1
         if apart(fix.edits, text):
             after = examine(apply_edits(text, fix.edits), file)
+            trials.work -= after.work
             if _removes(fix, diagnostic, checked, after):
                 found.append((len(after.diagnostics), replace(fix, verified=True)))
     least = min((left for left, _ in found), default=0)
-    return tuple(fix for left, fix in found if left == least)[:MOST_FIXES], tried
+    return tuple(fix for left, fix in found if left == least)[:MOST_FIXES]
 
 
 def _removes(fix: Fix, diagnostic: Diagnostic, before: Checked, after: Checked) -> bool:

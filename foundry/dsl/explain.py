@@ -34,7 +34,10 @@ MADE: dict[str, tuple[Callable[[], bytes], str]] = {
     "utf-16": (lambda: _SMALLEST.encode("utf-16"), "the smallest genome, saved as UTF-16"),
     "long": (lambda: b"# To be continued.\n" * (MAX_BYTES // 19 + 1), "a comment of more than 256 KiB"),
     "deep": (lambda: _WITH_ACT.format("(" * _DEEP + "x" + ")" * _DEEP).encode(), ""),
-    "wordy": (lambda: _WITH_ACT.format("x" + " + x" * (MAX_WORDS // 2)).encode(), "a sum of 25,001 terms"),
+    "wordy": (
+        lambda: _WITH_ACT.format("x" + " + x" * (MAX_WORDS // 2)).encode(),
+        f"a sum of {MAX_WORDS // 2 + 1:,} terms",
+    ),
 }
 
 

@@ -118,6 +118,7 @@ class Lexer:
         depth = 0  # of brackets
         python = False  # whether this statement has been found to be Python
         told = 0  # the line of this statement about which something has been said
+        foreign = 0  # signs that left no word; they count as words
         while position < length:
             found = match(text, position)
             kind = found.lastgroup if found else "FOREIGN"
@@ -166,6 +167,9 @@ class Lexer:
                     told = line
                 position = end
                 if not stands_for:
+                    foreign += 1
+                    if len(words) + foreign > MAX_WORDS:
+                        raise GenomeError((_too_long(word),), text)
                     continue
                 word.end = end + shift
                 word.type, word.text = self.types.get(stands_for, "NAME"), stands_for

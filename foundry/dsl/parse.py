@@ -11,6 +11,7 @@ from lark import Lark
 from lark.exceptions import UnexpectedToken
 from lark.lexer import Lexer as LarkLexer
 from lark.lexer import PatternStr
+from lark.parsers.lalr_analysis import Shift
 
 from foundry.dsl.builder import Builder
 from foundry.dsl.diagnostics import Diagnostic, GenomeError
@@ -95,10 +96,44 @@ def _read(source: Source) -> Genome | None:
 
 
 def _feed(words: list[Word]) -> Any:
-    state = grammar().parse_interactive(start="start").parser_state
-    for word in words[:-1]:
-        state.feed_token(word)
-    return state.feed_token(words[-1], is_end=True)
+    """What the words of a genome come to, by the tables of the parser.
+
+    Raises:
+        UnexpectedToken: they do not follow the grammar.
+    """
+    tables, first, last = _tables()
+    states, values = [first], []
+    for word in words:
+        while True:
+            action = tables[states[-1]].get(word.type)
+            if action is None:
+                raise UnexpectedToken(word, set(tables[states[-1]]))
+            goal, size, build = action
+            if build is None:  # the word itself comes next
+                states.append(goal)
+                values.append(word)
+                break
+            made = build(values[-size:] if size else [])
+            if size:
+                del values[-size:], states[-size:]
+            values.append(made)
+            states.append(tables[states[-1]][goal][0])
+            if states[-1] == last:
+                return made
+    raise AssertionError("the last word ends the genome")
+
+
+@cache
+def _tables() -> tuple[dict[int, dict[str, tuple[Any, int, Any]]], int, int]:
+    """Lark's tables without its objects, which is three times as fast: for each state and what comes next, the state
+    to go to; or what is complete there, of how many parts, and what builds it. And the first state, and the last."""
+    conf = grammar().parse_interactive(start="start").parser_state.parse_conf
+
+    def entry(action: Any, arg: Any) -> tuple[Any, int, Any]:
+        return (arg, 0, None) if action is Shift else (arg.origin.name, len(arg.expansion), conf.callbacks[arg])
+
+    tables = {state: {kind: entry(*act) for kind, act in acts.items()} for state, acts in conf.states.items()}
+    return tables, conf.start_state, conf.end_state
 
 
 class _NoLexer(LarkLexer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from foundry.dsl.canonical import INDICES
 from foundry.dsl.diagnostics import Label
 from foundry.dsl.format import format_number
 from foundry.dsl.frames import Inline, Problem, describe
@@ -188,12 +189,21 @@ def primitive(
     nested = len(e.frames) > 1 and not any(frame.kind == "repeat" for frame in e.frames)
     if function.name == "embed" and inputs[0].type.is_tokens and nested:
         raise Inline
-    if function.name == "position":  # any sequence of the same tokens will do: the nearest needs no computing
-        inputs = [i for i in e.frames[-1].inputs if i.type.has("token")][:1] or inputs
+    if function.name in INDICES:
+        inputs = at_hand(e, function, inputs)
     node = e.add(function.name, inputs, attrs, type, span, instance=instance, unit=unit)
     if function.name == "embed" and inputs[0].type.is_tokens:
         e.embeddings.append(node)
     return node
+
+
+def at_hand(e: Elaborator, function: Primitive, inputs: list[Any]) -> list[Any]:
+    """What stands for the input of an index, which is no more than its shape: an input of the function around, which
+    needs no computing and no weights. A position needs one with as many tokens."""
+    near = e.frames[-1].inputs
+    if function.name != "position" and inputs[0] in near:
+        return inputs
+    return [i for i in near if function.name != "position" or i.type.has("token")][:1] or inputs
 
 
 def fits_slot(e: Elaborator, function: Primitive, span: Span) -> None:

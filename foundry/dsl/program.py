@@ -126,7 +126,12 @@ class Program:
 
 
 def learns(node: Node) -> bool:
-    """Whether a node is or contains learned weights, or constants that are kept with them."""
+    """Whether a node is or contains learned weights, or constants that are kept with them.
+
+    What is called through a `shared` node has its weights there.
+    """
+    if node.attrs.get("through"):
+        return False
     if node.op in PRIMITIVES and (PRIMITIVES[node.op].kind == "weights" or node.op == "conv"):
         return True
     units = [u for u in (node.unit, *node.attrs.values()) if isinstance(u, Unit)]
@@ -162,3 +167,20 @@ def _parameters(unit: Unit, seen: set[int]) -> int:
             total += sum(prod(shape) for shape in PRIMITIVES[node.op].weights(types, node.attrs).values())
         total += sum(_parameters(value, seen) for value in node.attrs.values() if isinstance(value, Unit))
     return total
+
+
+def operation_count(program: Program, copies: bool = True) -> int:
+    """The operations of the model with every call written out, and with `copies` also every repeat and every expert."""
+    return _operations(program.model, copies, {})
+
+
+def _operations(unit: Unit, copies: bool, known: dict[int, int]) -> int:
+    """known: what was counted before, by the id of its unit; a shared one is called from many places."""
+    if id(unit) not in known:
+        total = 0
+        for node in unit.nodes:
+            slots = sum(_operations(value, copies, known) for value in node.attrs.values() if isinstance(value, Unit))
+            inside = 0 if node.unit is None or node.op == "shared" else _operations(node.unit, copies, known)
+            total += 1 + slots + inside * (int(node.attrs.get("times", 1)) if copies else 1)
+        known[id(unit)] = total
+    return known[id(unit)]

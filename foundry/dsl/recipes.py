@@ -10,7 +10,7 @@ from foundry.dsl.program import Node, Optimizer, Recipe, Unit
 from foundry.dsl.registry import OPTIMIZERS, PRIMITIVES, TRAIN, Arg
 from foundry.dsl.slots import slot_unit, view
 from foundry.dsl.syntax import Span
-from foundry.dsl.types import SCALAR, TOKENS, seq
+from foundry.dsl.types import BOOLEAN, SCALAR, TOKENS, seq
 from foundry.dsl.values import FUNCTIONS, Repeated, Shared
 
 if TYPE_CHECKING:
@@ -123,5 +123,9 @@ def recipe(e: Elaborator, given: dict[str, Any], span: Span, spans: dict) -> Rec
     t = per_token.result.type
     if t.axes not in (("batch", "token"), ("batch", "token", "channel")) or t.width > 1:
         raise e.problem("F310", f"loss gives {t} instead of one number per token", at)
+    if t.dtype == BOOLEAN:
+        raise e.problem("F310", "loss gives yes or no instead of one number per token", at)
+    if not any(i.attrs["name"] == "logits" for i in per_token.inputs):
+        raise e.problem("F310", "loss does not depend on the logits, so nothing could be learned", at)
     difficulty = None if given["difficulty"] is None else scalar("difficulty", None)
     return Recipe(optimizer, schedule, per_token, context, numbers["batch"], numbers["clip"], difficulty)

@@ -111,7 +111,7 @@ _ENTRIES = (
     _pointwise_primitive("multiply", "a * b", lambda a, b: a * b, 2, commutative=True),
     _pointwise_primitive("divide", "a / b", lambda a, b: a / b, 2, shape=rules.as_float),
     _pointwise_primitive("power", "a ** b", lambda a, b: a**b, 2, flops=4, shape=rules.as_float),
-    _pointwise_primitive("negate", "-x", lambda x: -x, shape=rules.pointwise),
+    _pointwise_primitive("negate", "-x", lambda x: -x, shape=rules.negate),
     _pointwise_primitive("less", "a < b", lambda a, b: float(a < b), 2, shape=rules.as_boolean),
     _pointwise_primitive("less_equal", "a <= b", lambda a, b: float(a <= b), 2, shape=rules.as_boolean),
     _pointwise_primitive("greater", "a > b", lambda a, b: float(a > b), 2, shape=rules.as_boolean),
@@ -125,7 +125,7 @@ _ENTRIES = (
         "either", "a | b", lambda a, b: float(bool(a) or bool(b)), 2, shape=rules.as_boolean, commutative=True
     ),
     _pointwise_primitive("invert", "!x", lambda x: float(not x), shape=rules.as_boolean),
-    _pointwise_primitive("remainder", "a modulo b, with the sign of b", lambda a, b: a % b, 2),
+    _pointwise_primitive("remainder", "a modulo b, with the sign of b", lambda a, b: a % b, 2, shape=rules.remainder),
     # elementwise functions
     _pointwise_primitive("exp", "e to the power x", math.exp, flops=4),
     _pointwise_primitive("log", "the natural logarithm of x", math.log, flops=4),
@@ -399,7 +399,7 @@ _ENTRIES = (
         "structure",
         (X, Arg("a", "factor"), Arg("b", "factor", 1)),
         "x as it is; in training, the loss is also to lessen the sum over the channels of mean(a) * mean(b), the means "
-        "over the tokens: penalty(y, 0.01 * p, stop(kept))",
+        "over the tokens: penalty(y, 0.01 * p, stop(kept)); it counts where a gradient reaches its result",
         rules.penalty,
         lambda types, attrs, out, context: sum(t.fixed_size for t in types[1:] if isinstance(t, TensorType)),
         mechanism="penalty",

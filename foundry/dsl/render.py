@@ -115,12 +115,12 @@ class _Page:
 
     def diagnostic(self, diagnostic: Diagnostic) -> Iterator[str]:
         head = self.paint(diagnostic.severity, f"{diagnostic.severity}[{diagnostic.code}]")
-        yield f"{head}: {self.paint('bold', _visible(diagnostic.message))}"
-        inside = f" in {_visible(diagnostic.path)}" if diagnostic.path else ""
+        yield f"{head}: {self.paint('bold', visible(diagnostic.message))}"
+        inside = f" in {visible(diagnostic.path)}" if diagnostic.path else ""
         margin = self.margin([diagnostic.span, *(label.span for label in (*diagnostic.labels, *diagnostic.trace))])
         yield from self.snippet(diagnostic.span, diagnostic.labels, diagnostic.severity, margin, inside)
         for label in diagnostic.trace:
-            yield f"{' ' * margin} {self.paint('place', '=')} {_visible(label.message)}"
+            yield f"{' ' * margin} {self.paint('place', '=')} {visible(label.message)}"
             yield from self.snippet(label.span, (), "place", margin)
         said = diagnostic.message + diagnostic.help
         if not all(word in said for word in diagnostic.expected):
@@ -134,12 +134,12 @@ class _Page:
         return max(len(str(span.line)) for span in spans)
 
     def note(self, margin: int, title: str, text: str) -> str:
-        return f"{' ' * margin} {self.paint('place', '=')} {self.paint('note', title)}: {_visible(text)}"
+        return f"{' ' * margin} {self.paint('place', '=')} {self.paint('note', title)}: {visible(text)}"
 
     def snippet(self, span: Span, labels: Sequence[Label], style: str, margin: int, inside: str = "") -> Iterator[str]:
         """Where a span is, its line underlined, and the lines of labels that lie in the same text."""
         pad, bar = " " * margin, self.paint("place", "|")
-        where = f"{_visible(span.file) or '<genome>'}:{span.line}:{span.column}"
+        where = f"{visible(span.file) or '<genome>'}:{span.line}:{span.column}"
         yield f"{pad}{self.paint('place', '-->')} {where}{inside}"
         data = self.source(span.file)
         near = [label for label in labels if (label.span.file == PRELUDE) == (span.file == PRELUDE)]
@@ -155,11 +155,11 @@ class _Page:
                 if shown != (line.number, content):
                     yield f"{self.paint('place', str(line.number).rjust(margin))} {bar} {content}".rstrip()
                 shown = (line.number, content)
-                mark = self.paint(paint, sign * width + (f" {_visible(message)}" if message else ""))
+                mark = self.paint(paint, sign * width + (f" {visible(message)}" if message else ""))
                 yield f"{pad} {bar} {' ' * column}{mark}"
         for label in labels:
             if label not in near:
-                yield f"{pad} {self.paint('place', '=')} {_visible(label.message)}"
+                yield f"{pad} {self.paint('place', '=')} {visible(label.message)}"
                 yield from self.snippet(label.span, (), "place", margin)
 
     def preview(self, fix: Fix, span: Span, margin: int) -> Iterator[str]:
@@ -176,8 +176,8 @@ class _Page:
         lines = changed[first.start : stop if stop >= 0 else len(changed)].decode("utf-8", "replace").split("\n")
         sign = self.paint("fix", "+")
         for number, content in enumerate(lines[:3], first.number):
-            visible = _visible(content)
-            clipped = visible if len(visible) <= WINDOW else visible[:WINDOW] + "…"
+            shown = visible(content)
+            clipped = shown if len(shown) <= WINDOW else shown[:WINDOW] + "…"
             yield f"{self.paint('place', str(number).rjust(margin))} {sign} {clipped}".rstrip()
 
 
@@ -191,7 +191,7 @@ def _underlined(line: _Line, data: bytes, span: Span) -> tuple[str, int, int]:
     """A line as shown, and the column and width of a span's underline below it; long lines are cut around it."""
     before = data[line.start : span.start].decode("utf-8", "replace")
     inside = data[span.start : span.end].decode("utf-8", "replace").split("\n")[0].rstrip("\r")
-    prefix, marked, rest = (_visible(part) for part in (before, inside, line.text[len(before) + len(inside) :]))
+    prefix, marked, rest = (visible(part) for part in (before, inside, line.text[len(before) + len(inside) :]))
     room = max(WINDOW - min(_width(marked), WINDOW), 0)
     if _width(prefix) + _width(marked) + _width(rest) <= WINDOW:
         return prefix + marked + rest, _width(prefix), max(_width(marked), 1)
@@ -204,7 +204,7 @@ def _underlined(line: _Line, data: bytes, span: Span) -> tuple[str, int, int]:
     return prefix + marked + rest, _width(prefix), max(_width(marked), 1)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """A text on one line with tabs as spaces, and with names for what a terminal would act on or hide."""
     if text.isascii() and text.isprintable():
         return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Set
 
 from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, Label
+from foundry.dsl.lexer import MAX_PROBLEMS
 from foundry.dsl.registry import CALLABLE, CONSTANTS, OPTIMIZERS, PRIMITIVES, SLOTS, SPECIAL, TRAIN
 from foundry.dsl.suggest import closest
 from foundry.dsl.synonyms import arguments_here, functions_here
@@ -49,11 +50,12 @@ def free_names(expr: Expr, bound: frozenset[str]) -> Iterator[tuple[Name, frozen
 def function_names(
     parameters: tuple[Parameter, ...], body: Expr, bound: frozenset[str]
 ) -> Iterator[tuple[Name, frozenset[str]]]:
+    before: list[str] = []
     for parameter in parameters:
         if parameter.default is not None:
-            yield from free_names(parameter.default, bound)
-        bound = bound | {parameter.name}
-    yield from free_names(body, bound)
+            yield from free_names(parameter.default, bound.union(before))
+        before.append(parameter.name)
+    yield from free_names(body, bound.union(before))
 
 
 def definition_names(definition: Definition) -> Iterator[tuple[Name, frozenset[str]]]:
@@ -62,11 +64,12 @@ def definition_names(definition: Definition) -> Iterator[tuple[Name, frozenset[s
 
 
 def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
-    """What is wrong with a genome's names."""
+    """What is wrong with a genome's names; of the unknown ones the first MAX_PROBLEMS."""
     own = {d.name for d in genome.definitions}
     known = own | {d.name for d in prelude.definitions} | BUILT_IN
     found: list[Diagnostic] = []
     uses: dict[str, set[str]] = {}
+    room = MAX_PROBLEMS
     for definition in genome.definitions:
         uses[definition.name] = set()
         if definition.name in BUILT_IN:
@@ -91,8 +94,9 @@ def resolve(genome: Genome, prelude: Genome) -> list[Diagnostic]:
         found += unbound
         for word, places in unknown.items():
             places = [p for p in places if not any(d.span.start <= p.span.start < d.span.end for d in unbound)]
-            if places:
+            if places and room:
                 found.append(_unknown_name(places, known | sight[word]))
+                room -= 1
     found.extend(_recursion(genome, prelude, uses))
     if "model" not in own:
         found.append(

@@ -58,6 +58,17 @@ def as_boolean(types: Types, attrs: Attrs) -> TensorType:
     return TensorType(out.axes, out.heads, out.width, BOOLEAN)
 
 
+def negate(types: Types, attrs: Attrs) -> TensorType:
+    out = pointwise(types, attrs)
+    return replace(out, dtype=INTEGER) if out.dtype == BOOLEAN else out
+
+
+def remainder(types: Types, attrs: Attrs) -> TensorType:
+    """Whole for whole numbers, but where b may be 0: nothing whole is the remainder of that."""
+    out, b = pointwise(types, attrs), types[1]
+    return as_float(types, attrs) if isinstance(b, TensorType) or not b else out
+
+
 def elements(out: TensorType, context: int) -> int:
     return out.fixed_size * (context if out.has("key") else 1)
 
@@ -259,11 +270,10 @@ def same(types: Types, attrs: Attrs) -> TensorType:
 def scan(types: Types, attrs: Attrs) -> TensorType:
     a, b = types
     sequence_or_heads("b", b)
-    if not isinstance(a, TensorType):
-        return b
-    if broadcast(a, b) != TensorType(b.axes, b.heads, b.width):
+    out = TensorType(b.axes, b.heads, b.width)
+    if isinstance(a, TensorType) and broadcast(a, b, FLOAT) != out:
         raise Mismatch(f"the decay a is {a}, which does not fit b, {b}", "a")
-    return TensorType(b.axes, b.heads, b.width)
+    return out
 
 
 def heads_alike(q: TensorType, k: TensorType, v: TensorType) -> None:
@@ -355,7 +365,7 @@ def cross_entropy(types: Types, attrs: Attrs) -> TensorType:
 def where(types: Types) -> TensorType:
     condition, a, b = types
     branches = [t for t in (a, b) if isinstance(t, TensorType)]
-    out = pointwise(tuple(branches), {}) if branches else TensorType()
+    out = pointwise((a, b), {}) if branches else TensorType()
     if len(branches) == 2 and a.dtype == b.dtype == BOOLEAN:
         out = replace(out, dtype=BOOLEAN)
     if isinstance(condition, TensorType):

@@ -10,7 +10,7 @@ from foundry.dsl.diagnostics import Diagnostic, Edit, Fix, GenomeError
 from foundry.dsl.syntax import Span
 
 MAX_BYTES = 256 * 1024  # of a text
-MAX_WORDS = 50_000  # of a text
+MAX_WORDS = 20_000  # of a text: six times the prelude, and read in half a second
 MAX_DEPTH = 100  # of brackets, and of expressions in expressions
 MAX_DIGITS = 40  # of a number
 

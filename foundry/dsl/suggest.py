@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+MOST_CANDIDATES = 1000  # among more of them, likeness says nothing and takes long to find
+
 
 def distance(a: str, b: str, limit: int = 99) -> int:
     """Edits that turn `a` into `b`: insert, delete, replace a letter, or swap two neighbours.
@@ -33,11 +35,12 @@ def closest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
     A candidate counts if it differs by at most a third of its letters, by case or underscores
     only, or if one of the two begins with the other (`embedding` and `embed`).
     """
-    if len(name) > 60:
+    candidates = set(candidates) - {name}
+    if len(name) > 60 or len(candidates) > MOST_CANDIDATES:
         return []
     plain = _plain(name)
     found = []
-    for candidate in sorted(set(candidates) - {name}):
+    for candidate in sorted(candidates):
         other = _plain(candidate)
         limit = max(1, (max(len(plain), len(other)) + 1) // 3) if len(plain) > 1 else 0
         edits = distance(plain, other, limit)

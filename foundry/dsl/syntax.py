@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from typing import Any, Union
 
 
@@ -158,16 +159,20 @@ Path = tuple[str | int, ...]
 
 def children(tree: Tree) -> Iterator[tuple[Path, Tree]]:
     """The direct children of a node, each with its path from it: a field name, then an index for lists."""
-    for f in fields(tree):
-        value = getattr(tree, f.name)
-        if f.name in ("span", "comments", "closing"):
-            continue
+    for name in _parts(type(tree)):
+        value = getattr(tree, name)
         if isinstance(value, tuple):
             for index, item in enumerate(value):
                 if hasattr(item, "span"):
-                    yield (f.name, index), item
+                    yield (name, index), item
         elif hasattr(value, "span"):
-            yield (f.name,), value
+            yield (name,), value
+
+
+@cache
+def _parts(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a form of the grammar in which its children are."""
+    return tuple(f.name for f in fields(kind) if f.name not in ("span", "comments", "closing"))
 
 
 def walk(tree: Tree, path: Path = ()) -> Iterator[tuple[Path, Tree]]:

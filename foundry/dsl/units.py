@@ -212,29 +212,39 @@ def _inside(node: Node) -> list[Unit]:
     return [u for u in (node.unit, *node.attrs.values()) if isinstance(u, Unit)]
 
 
-def chosen(gates: Node, outside: dict[Node, int] | None = None) -> int:
+def chosen(gates: Node, known: dict[Node, int] | None = None) -> int:
     """How many gates of a token can differ from 0: the least `top` that they are a product with, else all of them.
 
-    outside: the same for the inputs of the unit that `gates` belongs to.
+    known: the same for nodes that were asked before, and for the inputs of the unit that `gates` belongs to.
     """
-    outside = outside or {}
+    known = {} if known is None else known
+    if gates not in known:
+        known[gates] = _chosen(gates, known)
+    return known[gates]
+
+
+def _chosen(gates: Node, known: dict[Node, int]) -> int:
     match gates.op:
-        case "input":
-            return outside.get(gates, gates.type.width)
         case "top":
             return int(gates.attrs["count"])
         case "multiply" | "both":
-            return min(chosen(i, outside) for i in gates.tensors)
+            return min(_chosen_of(i, gates, known) for i in gates.tensors)
         case "divide":
-            return chosen(gates.tensors[0], outside) if isinstance(gates.inputs[0], Node) else gates.type.width
+            return _chosen_of(gates.inputs[0], gates, known)
         case "stop" | "negate":
-            return chosen(gates.tensors[0], outside)
+            return chosen(gates.tensors[0], known)
         case "call":
             assert gates.unit is not None
-            inner = {i: chosen(node, outside) for i, node in zip(gates.unit.inputs, gates.tensors, strict=True)}
+            inner = {i: chosen(node, known) for i, node in zip(gates.unit.inputs, gates.tensors, strict=True)}
             return chosen(gates.unit.result, inner)
         case _:
             return gates.type.width
+
+
+def _chosen_of(factor: Node | float | int, gates: Node, known: dict[Node, int]) -> int:
+    """How many gates a factor lets through: all, where it is one number for them all."""
+    alike = isinstance(factor, Node) and factor.type.width == gates.type.width
+    return chosen(factor, known) if alike else gates.type.width  # type: ignore[arg-type]
 
 
 def shared(e: Elaborator, function: Shared, x: Node, span: Span, called: str) -> Any:

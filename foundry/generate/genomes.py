@@ -17,10 +17,12 @@ from foundry.generate.draw import Draw, drawing, weighted
 from foundry.generate.mixers import random_attention, random_mixer
 from foundry.generate.naming import name_functions
 from foundry.generate.parts import FORMULAS, PARTS, setting, small_part
+from foundry.generate.policy import PROXY, Policy
 from foundry.generate.recipes import random_recipe
 from foundry.generate.trees import Value, applied, block, call, chain, define, fn, op, tidy
 from foundry.generate.values import random_value
 from foundry.generate.vocabulary import SLOT_ROLES
+from foundry.generate.wild import wild_tree
 
 VOCAB = 256  # bytes
 LONGEST = 128  # rows of a table of learned positions: the proxy's longest context
@@ -36,20 +38,21 @@ def random_expr(
     scope: Mapping[str, TensorType] | None = None,
     depth: int = 2,
     width: int = 64,
+    policy: Policy = PROXY,
 ) -> Expr:
     """An expression of a sort.
 
     sort: a role (activation, norm, score, mask, schedule, context, difficulty, loss, filter, position, shares, mixer,
         channels, expert, block), which gives a function; or a TensorType, which gives a value made of names in `scope`.
-    scope: the type of every name in sight; at least one has the type asked for, where `sort` is one.
-    width: channels of the sequence that a mixer, a channel mixer or a block maps.
+    scope: the type of every name in sight.
+    width: channels of the sequence that a mixer, a channel mixer or a block maps. policy: what values are made of.
 
     Raises:
-        LookupError: no name in scope has the type, or there is no such role.
+        LookupError: no name in scope leads to the type, or there is no such role.
     """
     draw = drawing(source)
     if isinstance(sort, TensorType):
-        return random_value(draw, sort, scope or {}, depth)
+        return random_value(draw, sort, scope or {}, depth, policy=policy)
     if sort in FORMULAS or sort in PARTS:
         return small_part(draw, sort, depth, width)
     if sort in _SHAPES:
@@ -184,10 +187,10 @@ def _definition(name: str, value: Expr) -> Definition:
     return Definition(name, None, value)
 
 
-def random_genome(source: random.Random | Draw) -> str:
-    """The text of a fresh genome at proxy size that checks clean."""
+def random_genome(source: random.Random | Draw, policy: Policy = PROXY) -> str:
+    """The text of a fresh genome that checks clean: at proxy size and of usual parts, or as the policy says."""
     draw = drawing(source)
     while True:
-        text = format_genome(tidy(random_tree(draw)))
+        text = format_genome(tidy(random_tree(draw) if policy is PROXY else wild_tree(draw, policy)))
         if examine(text).ok:
             return text

@@ -1,54 +1,62 @@
-"""Tensors of a type, made of the names in sight: norms, filters, maps and formulas of them."""
+"""Tensors of a type, made of the names in sight as people would: norms, filters, maps and formulas of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from foundry.dsl.syntax import Expr, Name
+from foundry.dsl.syntax import Expr
 from foundry.dsl.types import Clash, TensorType, broadcast
-from foundry.generate.draw import Draw, weighted
-from foundry.generate.formulas import Formula
-from foundry.generate.parts import random_filter, small_part
-from foundry.generate.trees import applied, call, op
+from foundry.generate.draw import Draw
+from foundry.generate.formulas import UNRANGED, Formula
+from foundry.generate.functions import USUAL
+from foundry.generate.grow import Growth, Production, Wish, value
+from foundry.generate.learned import LEARNED
+from foundry.generate.place import Place, name
+from foundry.generate.policy import PROXY, Policy
+from foundry.generate.tame import TAME, Range, finite
+from foundry.generate.ways import Home
+
+# What nobody puts into the middle of a layer: it stops gradients, adds to the loss, or goes from and to tokens.
+ELSEWHERE = UNRANGED | {"penalty", "embed", "unembed", "cross_entropy"}
 
 
 def random_value(
-    draw: Draw, sort: TensorType, scope: Mapping[str, TensorType], depth: int = 2, learns: bool = False
+    draw: Draw,
+    sort: TensorType,
+    scope: Mapping[str, TensorType],
+    depth: int = 2,
+    learns: bool = False,
+    policy: Policy = PROXY,
 ) -> Expr:
     """A tensor of a type, made of the names in scope; `learns` where the enclosing function maps that type.
 
     Raises:
-        LookupError: no name in scope has the type.
+        LookupError: no name in scope leads to the type.
     """
-    same = [name for name, kind in scope.items() if kind == sort]
-    if not same:
-        raise LookupError(f"nothing in scope is {sort}")
-    if depth <= 0:
-        return Name(draw.choice(same))
-    sequences = [name for name, kind in scope.items() if kind.is_seq]
-    x = Name(draw.choice(same))
-    moving = sort.is_seq or sort.is_heads
-    options: list[tuple[float, Callable[[], Expr]]] = [
-        (2, lambda: x),
-        (2, lambda: _formula_over(draw, sort, scope, depth, x)),
-        (1, lambda: op(x, "+", random_value(draw, sort, scope, depth - 1, learns))),
-        (1, lambda: op(x, "*", call("sigmoid", random_value(draw, sort, scope, depth - 1, learns)))),
-    ]
-    if moving and sort.width > 1:
-        options += [
-            (2, lambda: applied(small_part(draw, "norm"), x)),
-            (2, lambda: applied(random_filter(draw), x)),
-            (1 if learns else 0, lambda: op(call("param", 1, per="channel"), "*", x)),
-        ]
-    if sort.is_seq and sort.width > 1 and sequences:
-        options.append((1.5, lambda: call("linear", draw.choice(sequences), sort.width)))
-    return weighted(draw, options)()
+    usual = policy is PROXY
+    home = Home("model", sort.fixed_size, sort.heads if usual else 0, plain=usual)
+    place = Place(home, tuple(name(id, kind) for id, kind in scope.items()), sort if learns else None)
+    off = ELSEWHERE if usual else frozenset()
+    g = Growth(draw, policy, IDIOMS | LEARNED, {}, off, idioms=tuple(IDIOMS), left=policy.nodes)
+    return value(g, sort, TAME, depth, place)
 
 
-def _formula_over(draw: Draw, sort: TensorType, scope: Mapping[str, TensorType], depth: int, first: Name) -> Expr:
-    """A formula over a name and the names in scope that broadcast into its type."""
-    leaves = [first, *(Name(name) for name, kind in scope.items() if name != first.id and fits(kind, sort))]
-    return Formula(draw, tuple(leaves)).value(depth, 1)
+def _may_write(goal: TensorType, wanted: Range, place: Place) -> bool:
+    return finite(wanted).takes_loose and bool(place.of_type(goal))
+
+
+def _formula(g: Growth, goal: TensorType, wanted: Range, depth: int, place: Place, wish: Wish) -> Expr:
+    """A formula over a name and the names that broadcast into its type."""
+    first = g.draw.choice(place.of_type(goal)).expr
+    others = (leaf.expr for leaf in place.leaves if leaf.expr != first and fits(leaf.type, goal))
+    return Formula(g.draw, (first, *others)).value(depth, 1)
+
+
+def _name(g: Growth, goal: TensorType, wanted: Range, depth: int, place: Place, wish: Wish) -> Expr:
+    return g.draw.choice(place.of_type(goal)).expr
+
+
+IDIOMS = {"name": Production(_may_write, _name), "formula": Production(_may_write, _formula)} | USUAL
 
 
 def fits(kind: TensorType, into: TensorType) -> bool:

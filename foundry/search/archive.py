@@ -15,12 +15,19 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from foundry.dsl.diagnostics import GenomeError
+from foundry.dsl.parse import parse
+from foundry.dsl.render import visible
+from foundry.dsl.source import read_genome
+from foundry.search.shape import AMOUNT, COUNT, HASH, POSITIVE, RUNG, SEED, Every, Maybe, complaint
 
 NEEDED = ("settings", "data", "versions", "machine", "baselines")  # what run.json always has
 SCHEMA_VERSION = 1
@@ -62,6 +69,31 @@ SCHEMA = pa.schema(
 )
 NAMES = tuple(name for name, _, _ in COLUMNS)
 
+
+def _is_curve(value: Any) -> bool:
+    return value is None or all(point is not None and len(point) == 2 and None not in point for point in value)
+
+
+ROW = {  # what everybody who reads a row may count on
+    "eval_id": str,
+    "genome_hash": HASH,
+    "parent_hashes": Every(HASH),
+    "operator": str,
+    "rung": RUNG,
+    "seed": SEED,
+    "status": re.compile("|".join(STATUSES)),
+    "compute_budget": AMOUNT,
+    "tokens": COUNT,
+    "val_bpb": Maybe(float),
+    "test_bpb": Maybe(float),
+    "train_curve": _is_curve,
+    "parameters": COUNT,
+    "flops_per_token": Maybe(POSITIVE),
+    "bytes_per_token": Maybe(POSITIVE),
+    "cache_bytes_per_token": Maybe(POSITIVE),
+    "wall_s": POSITIVE,
+}
+
 Row = dict[str, Any]
 
 
@@ -99,21 +131,20 @@ class Archive:
         folder = Path(folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            inside = {path.name for path in folder.iterdir()} - {"lock"}
-            if "run.json" in inside:
-                raise ArchiveError(f"{folder}: holds a run already; go on with it by --resume, or name another folder")
-            if inside:
-                raise ArchiveError(f"{folder}: not a run folder (it holds other files); name a new one")
+            _refuse_taken(folder)
             lock = _take_lock(folder)
-            (folder / "evals").mkdir()
-            (folder / "genomes").mkdir()
         except OSError as error:
             raise ArchiveError(_cannot("make a run folder", error, folder)) from None
         try:
+            _refuse_taken(folder)  # another process may have made a run in between
+            for part in ("evals", "genomes"):
+                (folder / part).mkdir(exist_ok=True)
             _write(folder / "run.json", _json(run))
             archive = cls(folder)
-        except BaseException:
+        except BaseException as error:
             os.close(lock)
+            if isinstance(error, OSError):
+                raise ArchiveError(_cannot("make a run folder", error, folder)) from None
             raise
         archive._lock = lock
         return archive
@@ -172,7 +203,10 @@ class Archive:
                 missing = [name for name in NAMES if name not in table.column_names]
                 if missing:
                     raise ValueError(f"it lacks the column {missing[0]}")
-                self._parts[path.name] = table.select(NAMES).cast(SCHEMA).to_pylist()
+                rows = table.select(NAMES).cast(SCHEMA).to_pylist()
+                if wrong := complaint(rows, Every(ROW), "its rows"):
+                    raise ValueError(wrong)
+                self._parts[path.name] = rows
             except FileNotFoundError:
                 return []
             except (OSError, ValueError, pa.ArrowException) as error:
@@ -223,13 +257,23 @@ class Archive:
         """The text of a genome.
 
         Raises:
-            ArchiveError: it is not there.
+            ArchiveError: it is not there, or what is there does not read as a genome.
         """
         path = self.folder / "genomes" / f"{genome_hash}.genome"
         try:
-            return path.read_text("utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArchiveError(_cannot("read", error, path)) from None
+            text = read_genome(str(path))
+            parse(text)
+            return text
+        except OSError as error:
+            raise ArchiveError(f"{path}: the genome is lost ({error.strerror or error}); bring the file back") from None
+        except GenomeError as error:
+            raise self.damaged(genome_hash, error) from None
+
+    def damaged(self, genome_hash: str, error: GenomeError) -> ArchiveError:
+        """What to raise where the text of a genome is not the one that was written."""
+        wrong = visible(error.diagnostics[0].message)
+        path = self.folder / "genomes" / f"{genome_hash}.genome"
+        return ArchiveError(f"{path}: damaged, it is no genome that checks clean ({wrong}); bring the file back")
 
     def write_file(self, name: str, text: str) -> None:
         """Write `best.genome` or `best.py`."""
@@ -239,6 +283,24 @@ class Archive:
     def _require_lock(self) -> None:
         if self._lock is None:
             raise ArchiveError(f"{self.folder}: open for reading only")
+
+
+def _refuse_taken(folder: Path) -> None:
+    """Raise where a folder holds anything but what a process leaves that is killed while it makes a run there.
+
+    Raises:
+        ArchiveError: it does.
+    """
+    if (folder / "run.json").exists():
+        raise ArchiveError(f"{folder}: holds a run already; go on with it by --resume, or name another folder")
+    if any(map(_is_foreign, folder.iterdir())):
+        raise ArchiveError(f"{folder}: not a run folder (it holds other files); name a new one")
+
+
+def _is_foreign(path: Path) -> bool:
+    if path.name in ("evals", "genomes"):
+        return not path.is_dir() or any(path.iterdir())
+    return path.name not in ("lock", ".run.json.tmp")
 
 
 def _number(path: Path) -> int:

@@ -23,8 +23,8 @@ from foundry.evals.rungs import RUNGS
 from foundry.evals.statistics import WORSE
 from foundry.search import candidates, confirm
 from foundry.search.archive import Archive, ArchiveError
-from foundry.search.budget import Budget
 from foundry.search.confirm import Plan
+from foundry.search.description import GOES_ON, require
 from foundry.search.population import Individual
 from foundry.search.schedule import GRACE, PATIENCE, Schedule, first_compute, rungs_from
 from foundry.search.settings import Result, Running, Score, Settings, Snapshot
@@ -116,7 +116,7 @@ class Evolution:
     def _confirm(self) -> dict[str, Any]:
         state = self.state
         self.phase = "confirm"
-        plan = _plan_from(state.run["confirmation"]) or confirm.make_plan(state, self._left())
+        plan = plan_from(state.run["confirmation"]) or confirm.make_plan(state, self._left())
         if plan is None:
             state.events.append("nothing to confirm: no child has a score")
             return confirm.summary(state, None)
@@ -301,7 +301,8 @@ class Evolution:
         return Score(name, individual.genome_hash, individual.rungs()[individual.top], individual.top)
 
 
-def _plan_from(stored: dict[str, Any] | None) -> Plan | None:
+def plan_from(stored: dict[str, Any] | None) -> Plan | None:
+    """The plan of confirmation that stands in a run.json, None before there is one."""
     if stored is None:
         return None
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
@@ -346,19 +347,16 @@ def _resumed(archive: Archive, settings: Settings, began: float) -> tuple[State,
     """The run of a folder. One that was stopped before its search was over goes on searching, and is confirmed
     again with seeds that nobody has seen; one that is finished is reported again."""
     run = archive.read_run()
-    try:
-        Budget(**run["settings"]["budget"])
-        corpus = load_corpus(run["settings"]["data"])
-        if corpus.hash != run["data"]["hash"]:
-            raise ArchiveError(
-                f"{archive.folder}: its text has changed since (was {run['data']['hash']}, is {corpus.hash}); "
-                "bring the old text back, or begin a new run"
-            )
-        run["settings"]["workers"] = settings.workers
-        left_over = run["running"] if run["state"] == "search" else []
-        state = open_state(archive, run, began)
-    except (KeyError, TypeError) as error:
-        raise ArchiveError(f"{archive.folder / 'run.json'}: lacks {error}; name another run folder") from None
+    require(run, GOES_ON, archive.folder / "run.json")
+    corpus = load_corpus(run["settings"]["data"])
+    if corpus.hash != run["data"]["hash"]:
+        raise ArchiveError(
+            f"{archive.folder}: its text has changed since (was {run['data']['hash']}, is {corpus.hash}); "
+            "bring the old text back, or begin a new run"
+        )
+    run["settings"]["workers"] = settings.workers
+    left_over = run["running"] if run["state"] == "search" else []
+    state = open_state(archive, run, began)
     if run["state"] == "stopped" and state.spent < Schedule(state, []).limit:
         run["state"], run["confirmation"], run["rounds"] = "search", None, run["rounds"] + 1
     return state, corpus, left_over

@@ -68,7 +68,7 @@ def names(archive: Archive) -> dict[str, str]:
         out[genome_hash] = genome_hash[:8]
         if row["operator"] == TUNE and parents and parents[0] in baselines:
             out[genome_hash] = f"{baselines[parents[0]]} lr={learning_rate(archive.genome(genome_hash)):g}"
-        if row["operator"] == CONTROL:
+        if row["operator"] == CONTROL and len(parents) == 2:
             out[genome_hash] = f"{out.get(parents[0], parents[0][:8])} with the recipe of {parents[1][:8]}"
     return out
 

@@ -85,8 +85,10 @@ class Population:
         return [individual, *mine]
 
     def origin(self, individual: Individual) -> Individual:
-        """The genome whose learning-rate variant this is, or itself."""
-        return self.individuals[individual.parents[0]] if individual.operator == TUNE else individual
+        """The genome whose learning-rate variant this is, or itself; itself where a damaged part took that genome."""
+        if individual.operator != TUNE or not individual.parents:
+            return individual
+        return self.individuals.get(individual.parents[0], individual)
 
     def is_baseline(self, individual: Individual) -> bool:
         """Whether this is a baseline, tuned or not."""

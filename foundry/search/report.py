@@ -14,6 +14,7 @@ from typing import Any
 
 from foundry.search import history, verdict
 from foundry.search.archive import Archive
+from foundry.search.description import REPORTS, require
 from foundry.search.plots import Curve, Panel, Point, compact, loss_curves, scatter
 from foundry.search.standings import Standing, standings
 
@@ -38,8 +39,14 @@ def write_report(run_dir: str | Path) -> Path:
 
 
 def report_page(archive: Archive) -> str:
-    """The page as HTML text."""
-    run, rows = archive.read_run(), archive.rows()
+    """The page as HTML text.
+
+    Raises:
+        ArchiveError: run.json is damaged, or a genome that the report needs is missing.
+    """
+    run = archive.read_run()
+    require(run, REPORTS, archive.folder / "run.json")
+    rows = archive.rows()
     sections = (
         _confirmation(archive),
         _winner(archive, run),
@@ -113,7 +120,9 @@ def _winner(archive: Archive, run: Row) -> str:
         return ""
     names = history.names(archive)
     heading = (
-        f"The winner, {names.get(best, best[:8])}" if run["result"]["winner"] else f"The best baseline, {names[best]}"
+        f"The winner, {names.get(best, best[:8])}"
+        if run["result"]["winner"]
+        else f"The best baseline, {names.get(best, best[:8])}"
     )
     body = f"<pre>{_genome(archive.genome(best))}</pre>"
     ancestor = history.lineage(archive, best)[0]
@@ -273,7 +282,8 @@ def _best(run: Row) -> str:
 
 
 def _text(value: object) -> str:
-    return html.escape(str(value))
+    """Escaped, and without the halves of characters that JSON can spell and no file can hold."""
+    return html.escape(str(value).encode("utf-8", "replace").decode())
 
 
 def _section(heading: str, body: str) -> str:

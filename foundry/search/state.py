@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 import foundry
+from foundry.dsl.diagnostics import GenomeError
 from foundry.evals.rungs import RUNGS
 from foundry.search import candidates
 from foundry.search.archive import SCHEMA_VERSION, Archive, Row
@@ -103,9 +104,17 @@ class State:
         return candidates.band([self.candidate(h) for h in self.run["baselines"].values()])
 
     def candidate(self, genome_hash: str) -> Candidate:
-        """The candidate of a hash, read from the archive once."""
+        """The candidate of a hash, read from the archive once.
+
+        Raises:
+            ArchiveError: the archive's text of it is lost, or no longer checks clean.
+        """
         if genome_hash not in self._candidates:
-            self._candidates[genome_hash] = candidates.read(self.archive.genome(genome_hash))
+            text = self.archive.genome(genome_hash)
+            try:
+                self._candidates[genome_hash] = candidates.read(text)
+            except GenomeError as error:
+                raise self.archive.damaged(genome_hash, error) from None
         return self._candidates[genome_hash]
 
     def name(self, genome_hash: str) -> str:
@@ -115,8 +124,9 @@ class State:
         names = {h: name for name, h in self.run["baselines"].items()}
         if genome_hash in names:
             return names[genome_hash]
-        if individual.operator == TUNE and individual.parents[0] in names:
-            return f"{names[individual.parents[0]]} lr={learning_rate(self.candidate(genome_hash).text):g}"
+        first = individual.parents[0] if individual.parents else ""
+        if individual.operator == TUNE and first in names:
+            return f"{names[first]} lr={learning_rate(self.candidate(genome_hash).text):g}"
         return genome_hash[:8]
 
     # What happens to it ----------------------------------------------------------------------------

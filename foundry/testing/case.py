@@ -14,8 +14,9 @@ from foundry.compiler.emit import emit
 from foundry.compiler.load import load
 from foundry.dsl.check import load_program
 from foundry.dsl.program import Program
+from foundry.testing.double import load_double
 
-TOKENS = 13  # of a sequence under test: no multiple of a chunk, a window or a stride
+TOKENS = 19  # of a sequence under test: more than a chunk of a recurrence, no multiple of a window or a stride
 BATCH = 3
 
 
@@ -65,12 +66,17 @@ class Case:
         """The emitted file, loaded."""
         return load(self.source)
 
+    @cached_property
+    def double(self) -> ModuleType:
+        """The emitted file, loaded so that decimals are float64 where it would make them float32."""
+        return load_double(self.source)
+
     def fresh(self, dtype: torch.dtype = torch.float64, stir: float = 0.1) -> Any:
         """A new model in evaluation mode, initialised by the case's seed and moved away from neutral values.
 
         stir: the standard deviation of what is added to every weight.
         """
-        model = self.module.Model()
+        model = (self.double if dtype == torch.float64 else self.module).Model()
         model.initialise(self.seed)
         model = model.to(dtype)
         generator = torch.Generator().manual_seed(self.seed + 1)

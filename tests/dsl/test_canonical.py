@@ -10,6 +10,7 @@ import pytest
 
 from foundry.dsl.canonical import architecture_hash, canonical_hash
 from foundry.dsl.check import load_program
+from foundry.dsl.program import parameter_count
 
 LLAMA = """@foundry(1);
 layer(x) = {
@@ -158,3 +159,25 @@ def test_the_hash_is_the_same_in_every_process():
         for seed in ("0", "1")
     }  # fmt: skip
     assert found == {digest(LLAMA)}
+
+
+def parameters(body: str) -> int:
+    text = f"@foundry(1);\nlayer(x) = {body};\nmodel = embed(vocab = 16, width = 8) >> layer >> unembed(tied = 1);\n"
+    return parameter_count(load_program(text))
+
+
+@pytest.mark.parametrize(
+    ("index", "plain"),
+    [
+        ("position(linear(x, 4))", "position(x)"),
+        ("channel_index(linear(x, 4), 8)", "channel_index(x, 8)"),
+        ("table(linear(x, 4), [2])", "table(x, [2])"),
+        (
+            "merge_heads(split_heads(x, 2) * head_index(split_heads(linear(x, 2), 2)))",
+            "merge_heads(split_heads(x, 2) * head_index(split_heads(x, 2)))",
+        ),
+    ],
+)
+def test_an_index_needs_no_weights(index, plain):
+    assert of(f"x * {index}") == of(f"x * {plain}")
+    assert parameters(f"x * {index}") == parameters(f"x * {plain}") == 128

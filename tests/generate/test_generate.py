@@ -15,7 +15,7 @@ from foundry.dsl.signatures import signatures
 from foundry.dsl.source import resource
 from foundry.dsl.substitute import occurrences
 from foundry.dsl.syntax import Binary, Block, Call, Definition, Function, Genome, Name, Number, Unary, walk
-from foundry.dsl.types import heads, seq
+from foundry.dsl.types import TensorType, heads, seq
 from foundry.generate.channels import mixture
 from foundry.generate.draw import RandomDraw
 from foundry.generate.formulas import RANGES, UNRANGED, random_activation
@@ -73,9 +73,10 @@ def test_values_have_the_type_asked_for():
         assert checked.ok, (made, checked.diagnostics[0].message)
 
 
-def test_a_type_that_nothing_in_scope_has_is_an_error():
-    with pytest.raises(LookupError, match=r"nothing in scope is heads\[4, 16\]"):
-        random_expr(random.Random(0), heads(4, 16), {"x": seq(64)})
+def test_a_type_that_nothing_in_scope_leads_to_is_an_error():
+    with pytest.raises(LookupError, match=r"nothing in scope leads to heads\[4, 16\]"):
+        random_expr(random.Random(0), heads(4, 16), {"slope": TensorType(("head",), heads=4)})
+    assert "split_heads(" in text_of(random_expr(random.Random(0), heads(4, 16), {"x": seq(64)}))
     with pytest.raises(LookupError, match="no generator for spaceship"):
         random_expr(random.Random(0), "spaceship")
 

@@ -25,8 +25,16 @@ def row(number: int) -> dict:
     now = datetime.datetime(2026, 1, 2, 3, 4, 5, number, datetime.UTC)
     return {
         "eval_id": f"e{number}",
+        "genome_hash": "0" * 16,
+        "parent_hashes": [],
+        "operator": "seed",
         "rung": 0,
         "seed": number,
+        "status": "ok",
+        "compute_budget": 1e11,
+        "tokens": 1000,
+        "parameters": 1000,
+        "wall_s": 1.0,
         "val_bpb": 3.5,
         "train_curve": [[1.0, 8.0]],
         "finished_at": now,

@@ -12,11 +12,12 @@ from foundry.dsl.check import prelude
 from foundry.dsl.format import format_expr, format_genome
 from foundry.dsl.parse import parse
 from foundry.dsl.registry import CALLABLE, OPTIMIZERS, SLOTS, TRAIN
+from foundry.dsl.substitute import occurrences
 from foundry.dsl.syntax import Definition, Genome
 from foundry.generate.draw import RandomDraw
 from foundry.generate.genomes import random_expr, random_genome
 from foundry.generate.parts import ready, use
-from foundry.generate.trees import free_names, tidy
+from foundry.generate.trees import tidy
 from foundry.generate.vocabulary import callees, shipped
 from foundry.search.operators import OPERATORS
 from foundry.search.variation.subject import subject
@@ -31,7 +32,7 @@ UNREACHED: dict[str, str] = {}
 
 def written(text):
     """The names that a genome uses and does not bind itself, each as often as it stands there."""
-    return Counter(name for definition in parse(text).definitions for name in free_names(definition))
+    return Counter(name for definition in parse(text).definitions for name in occurrences(definition))
 
 
 @pytest.fixture(scope="module")

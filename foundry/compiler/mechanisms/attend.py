@@ -120,8 +120,8 @@ def attend_general(q, k, v, score=None, mask=None, window=None, scale=None, top=
     if top is not None and top < logits.size(-1):
         logits = torch.where(logits < logits.topk(top, -1).values[..., -1:], -torch.inf, logits)
     if sink is not None:
-        sink = torch.as_tensor(sink, dtype=q.dtype, device=q.device).expand(*logits.shape[:-1], 1)
-        logits = torch.cat((logits, sink), -1)
+        sink = torch.as_tensor(sink, dtype=q.dtype, device=q.device).expand(*q.shape[:3], 1)
+        logits = torch.cat((logits.expand(*q.shape[:3], -1), sink), -1)
     weights = torch.softmax(logits, -1)[..., : k.size(2)]
     if mask is not None:
         weights = torch.where(visible, weights, 0)

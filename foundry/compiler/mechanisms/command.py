@@ -37,6 +37,17 @@ def train(model, data, steps, seed=0):
             print(f"step {step}: loss {value.item():.4f}", flush=True)
 
 
+def read_weights(model, file):
+    """Take the weights in a file; end the program with one line where they are not the model's."""
+    try:
+        model.load_state_dict(torch.load(file, weights_only=True))
+        if not all(weight.isfinite().all() for weight in model.state_dict().values()):
+            raise ValueError("some are not finite")
+    except Exception as error:  # torch.load raises almost anything when a file is damaged
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        sys.exit(f"{file}: not the weights of this model ({reason})")
+
+
 def main(verb="", *arguments):
     """`train [--steps N] FILE...` writes model.pt; `generate WEIGHTS [PROMPT]` goes on from the prompt."""
     steps, files = (int(arguments[1]), arguments[2:]) if arguments[:1] == ("--steps",) else (1000, arguments)
@@ -52,7 +63,7 @@ def main(verb="", *arguments):
         train(model, torch.frombuffer(text, dtype=torch.uint8), steps)
         torch.save(model.state_dict(), "model.pt")
     elif verb == "generate" and arguments:
-        model.load_state_dict(torch.load(arguments[0], weights_only=True))
+        read_weights(model, arguments[0])
         prompt = torch.tensor([list(" ".join(arguments[1:]).encode() or b"\n")])
         print(bytes(t % 256 for t in generate(model, prompt, 200)[0].tolist()).decode(errors="replace"))
     else:

@@ -115,7 +115,7 @@ class _Canvas:
         if self.body.result not in self.of:
             self.alone(self.body.result)
         end = Box("end", "port", "", inputs=(self.of[self.body.result],))
-        return Scene(ports, tuple(self.boxes), end)
+        return Scene(ports, tuple(_leading_to(end, self.boxes)), end)
 
     def is_leaf(self, step: Step) -> bool:
         """Whether a step depends on no value of the sequence: a learned number, a position, arithmetic on them."""
@@ -232,6 +232,16 @@ class _Canvas:
             box.label = str(step.type)
         self.of[step] = box
         self.boxes.append(box)
+
+
+def _leading_to(end: Box, boxes: Iterable[Box]) -> Iterable[Box]:
+    """The boxes that the result depends on: not those of which something takes the shape alone, as positions do."""
+    needed, stack = {end}, [end]
+    while stack:
+        fresh = [box for box in stack.pop().inputs if box not in needed]
+        needed.update(fresh)
+        stack += fresh
+    return [box for box in boxes if box in needed]
 
 
 def nodes(step: Step) -> Iterable[Node]:

@@ -193,16 +193,19 @@ class _Search:
         """The text of a candidate, checked as a whole, with a remark that says its size.
 
         Raises:
-            ScaleError: it has errors after all.
+            ScaleError: it has errors after all, or logits for another number of tokens than was asked for.
         """
         genome = self.of.genome(found.factors, found.depth)
         assert genome is not None
         remark = f"{REMARK}width {found.width}, depth {found.depth}, {found.parameters:,} parameters."
         comments = [line for line in genome.comments if not line.startswith(REMARK)]
         text = format_genome(replace(genome, comments=(*comments, remark)))
-        errors = [diagnostic for diagnostic in examine(text).diagnostics if diagnostic.severity == "error"]
+        checked = examine(text)
+        errors = [diagnostic for diagnostic in checked.diagnostics if diagnostic.severity == "error"]
         if errors:
             raise ScaleError(f"at a width of {found.width} it does not check: {errors[0].message}")
+        if self.asked.vocab is not None and checked.program is not None and checked.program.vocab != self.asked.vocab:
+            raise ScaleError("its vocabulary is not a number that stands in it")
         return text
 
     def mistake(self, ways: list[Way], width: int, depth: int) -> str:

@@ -72,7 +72,7 @@ def _statement(words: Words, index: int, message: str) -> Fix:
     stop = index
     while stop < len(words) - 1 and words.text(stop) != ";":
         stop = words.closer(stop) + 1
-    end = words[stop + 1].start if stop + 1 < len(words) else words[stop].end
+    end = words[stop + 1].start if stop + 1 < len(words) else words[len(words) - 1].end  # it may lack its end
     return Fix(message, (Edit(words[index].start, end, ""),))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from foundry.dsl.diagnostics import Edit, Fix
 from foundry.dsl.fixes.site import Site
+from foundry.dsl.registry import MAX_SIZE
 from foundry.dsl.syntax import Argument, Binary, Call, Definition, Name, Number, Path
 
 HEADS = 4  # where nothing says how many
@@ -126,7 +127,8 @@ def divide(site: Site) -> Iterator[Fix]:
     """Sizes that do not divide: the nearest legal numbers, or the whole part of a quotient."""
     call_path = next(site.around(Call), None)
     call = site.nodes[call_path] if call_path is not None else None
-    numbers = [a.value for a in call.arguments if isinstance(a.value, Number)] if isinstance(call, Call) else []
+    arguments = call.arguments if isinstance(call, Call) else ()
+    numbers = [a.value for a in arguments if isinstance(a.value, Number) and a.value.value <= MAX_SIZE]
     legal = [int(e) for e in site.diagnostic.expected if e.isdigit()]
     for number in numbers:
         if str(number.value) == site.diagnostic.found:

@@ -10,8 +10,6 @@ from foundry.testing.case import Property
 _MODULES = sorted(module.name for module in iter_modules(__path__))
 
 PROPERTIES: tuple[Property, ...] = tuple(
-    found
-    for name in _MODULES
-    for found in getattr(import_module(f"{__name__}.{name}"), "PROPERTIES", ())
+    found for name in _MODULES for found in getattr(import_module(f"{__name__}.{name}"), "PROPERTIES", ())
 )
 BY_NAME = {found.name: found for found in PROPERTIES}

@@ -17,7 +17,7 @@ from foundry.compiler.recognise import recognise
 from foundry.compiler.work import BYTES, INDEX_BYTES
 from foundry.dsl.program import Node, Program, Unit, all_units
 from foundry.dsl.registry import PRIMITIVES
-from foundry.dsl.types import FLOAT, TensorType
+from foundry.dsl.types import FLOAT, LAYOUT, TensorType
 
 
 @dataclass(eq=False)
@@ -292,19 +292,21 @@ class Play:
         form, sizes = plan(node), self.sizes
         grad = any(a.grad for a in args)
         square = TensorType(("head", "token", "key"), heads=node.type.heads)
-        places = TensorType(("token", "key"))
+        visible = _visible(form.mask)
         if form.mechanism == "attend":
-            mask = sizes.bytes(places) if form.window is not None else 0.0
+            mask = sizes.bytes(visible) if form.window is not None else 0.0
             plain = structural(node, sizes)
             return self.operation(node.type, args[:3], _more(plain, mask, mask / 2), grad)
+        for value in self.part(form.mask, (*key, "mask")):
+            self.drop(value)
         masked = form.window is not None or form.mask is not None
-        extra = (2 if masked else 1) * INDEX_BYTES * sizes.elements(places)  # positions of keys, and of queries
+        extra = (2 if masked else 1) * INDEX_BYTES * sizes.elements(visible)  # positions of keys, and of queries
         self.grow(extra)
         self.touch(extra)
         if form.mechanism == "attend_bias":
-            bias = self.part(form.function, node, args, (*key, "score"))
+            bias = self.part(form.function, (*key, "score"))
             learns = any(b.grad for b in bias)
-            full = sizes.bytes(square if form.function or _by_head(form.mask) else places)
+            full = sizes.bytes(square if form.function else visible)
             if learns:
                 dense = sizes.bytes(node.type) / node.type.width * sizes.context
                 q = args[0].size
@@ -317,19 +319,19 @@ class Play:
             for value in bias:
                 self.drop(value)
         else:
-            out = self.dense(node, args, key)
+            out = self.dense(node, args, key, sizes.elements(visible))
         self.now -= extra
         return out
 
-    def part(self, unit: Unit | None, node: Node, args: list[Value], key: tuple) -> list[Value]:
-        """Play the score, or the bias, of an attention."""
+    def part(self, unit: Unit | None, key: tuple) -> list[Value]:
+        """Play the bias, or the mask, of an attention."""
         if unit is None:
             return []
         slots = [Value(0.0, False) for _ in unit.inputs]
         return [self.unit(unit, slots, key)]
 
-    def dense(self, node: Node, args: list[Value], key: tuple) -> Value:
-        """Logits of every pair, the score's own values, and the softmax."""
+    def dense(self, node: Node, args: list[Value], key: tuple, pairs: float) -> Value:
+        """Logits of every pair, the score's own values, and the softmax. pairs: bytes of what says which count."""
         sizes, heads = self.sizes, node.type.heads
         logits = TensorType(("batch", "head", "token", "key"), heads=heads)
         q, k, v, *_ = args
@@ -344,13 +346,17 @@ class Play:
             scored = self.unit(score, given, (*key, "score"))
             self.drop(s)
             s = scored
-        pairs = sizes.elements(TensorType(("token", "key")))
         masked = self.operation(logits, [s], Holding(more=pairs, backward=0), grad)
         self.drop(s)
         if node.attrs["top"]:
-            chosen = self.operation(logits, [masked], Holding(more=masked.size / 4, forward=masked.size), grad)
+            largest = 3 * masked.size * min(1.0, int(node.attrs["top"]) / sizes.context)  # and where they are
+            chosen = self.operation(logits, [masked], Holding(more=masked.size / 4, forward=largest), grad)
             self.drop(masked)
             masked = chosen
+        if node.attrs["sink"]:
+            joined = self.operation(logits, [masked], Holding(), grad)
+            self.drop(masked)
+            masked = joined
         weights = self.operation(logits, [masked], Holding(result=True), grad)
         self.drop(masked)
         if node.attrs["mask"] is not None:
@@ -427,5 +433,8 @@ def _more(holding: Holding, kept: float, forward: float) -> Holding:
     return replace(holding, more=holding.more + kept, forward=holding.forward + forward)
 
 
-def _by_head(mask: Unit | None) -> bool:
-    return mask is not None and any(i.attrs["name"] == "h" for i in mask.inputs)
+def _visible(mask: Unit | None) -> TensorType:
+    """The type of what says which pairs of positions count."""
+    of = mask.result.type if mask is not None else TensorType()
+    axes = tuple(axis for axis in LAYOUT if axis in (*of.axes, "token", "key"))
+    return TensorType(axes, of.heads)

@@ -159,7 +159,7 @@ Path = tuple[str | int, ...]
 
 def children(tree: Tree) -> Iterator[tuple[Path, Tree]]:
     """The direct children of a node, each with its path from it: a field name, then an index for lists."""
-    for name in _parts(type(tree)):
+    for name in _parts(type(tree)):  # type: ignore[arg-type]
         value = getattr(tree, name)
         if isinstance(value, tuple):
             for index, item in enumerate(value):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -29,6 +29,10 @@ class Draw(Protocol):
         """True with this probability."""
         ...
 
+    def whole(self, make: Callable[[], T]) -> T:
+        """What `make` gives; all that it draws belongs together, so that an engine can leave it out as a whole."""
+        ...
+
 
 class RandomDraw:
     """Decisions from `random.Random`: the same seed draws the same genome."""
@@ -47,6 +51,9 @@ class RandomDraw:
 
     def chance(self, probability: float) -> bool:
         return self.rng.random() < probability
+
+    def whole(self, make: Callable[[], T]) -> T:
+        return make()
 
 
 def drawing(source: random.Random | Draw) -> Draw:
@@ -71,3 +78,8 @@ def shuffled(draw: Draw, items: Sequence[T]) -> list[T]:
     while rest:
         out.append(rest.pop(draw.integer(0, len(rest) - 1)))
     return out
+
+
+def several(draw: Draw, make: Callable[[], T], most: int, share: float = 0.5) -> list[T]:
+    """Up to `most` things, each there with a chance of its own, so that any of them can be left out."""
+    return [draw.whole(make) for _ in range(most) if draw.chance(share)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.substitute import occurrences
@@ -50,18 +50,23 @@ def body(
         if leaf not in owed:
             owed.append(bound(leaf))
             place = place.knowing(owed[-1])
-    for _ in range(g.draw.integer(0, most)):
-        if g.left <= 0:
-            break
-        wished = _wished(g, depth - 1, place) if g.draw.chance(WISHES) else None
-        known = bound(wished or _other(g, goal, depth - 1, place))
-        place = place.knowing(known)
-        owed += [known] if wished else []
+    for _ in range(most):
+        if g.left > 0 and g.draw.chance(0.5):
+            made, wished = g.draw.whole(partial(_part_of, g, goal, depth - 1, place))
+            known = bound(made)
+            place = place.knowing(known)
+            owed += [known] if wished else []
     result = value(g, goal, wanted, depth, place)
     for leaf in owed:
         if leaf not in holding or leaf.expr not in [Name(id) for id in occurrences(block(bindings, result))]:
             result = with_term(result, leaf, goal, wanted, place)
     return block(bindings, result)
+
+
+def _part_of(g: Growth, goal: TensorType, depth: int, place: Place) -> tuple[Leaf, bool]:
+    """A value for a binding, and whether it was wished for."""
+    wished = _wished(g, depth, place) if g.draw.chance(WISHES) else None
+    return wished or _other(g, goal, depth, place), wished is not None
 
 
 def mixed(g: Growth, mixer: str, depth: int, place: Place) -> Leaf:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.syntax import Definition, Expr, Genome, Name, Parameter
 from foundry.dsl.types import TOKENS, seq
-from foundry.generate.draw import Draw
+from foundry.generate.draw import Draw, several
 from foundry.generate.functions import FUNCTIONS, body, function, mixed, part
 from foundry.generate.grow import Growth, value
 from foundry.generate.learned import LEARNED
@@ -42,8 +42,7 @@ def wild_tree(draw: Draw, policy: Policy) -> Genome:
     g = growth(draw, policy)
     width, vocab = draw.choice(policy.widths), draw.choice(policy.vocabularies)
     place = Place(Home("model", width))
-    count = draw.integer(1, policy.layers)
-    layers = [_stage(g, width, place, policy.nodes // count) for _ in range(count)]
+    layers = several(draw, lambda: _stage(g, width, place), policy.layers, 0.6)
     longest = draw.choice(policy.longest) if draw.chance(0.15) else 0
     recipe = _recipe(g, vocab)
     if longest or draw.chance(0.4):
@@ -56,9 +55,9 @@ def wild_tree(draw: Draw, policy: Policy) -> Genome:
     return Genome(1, whole)
 
 
-def _stage(g: Growth, width: int, place: Place, nodes: int) -> Expr:
+def _stage(g: Growth, width: int, place: Place) -> Expr:
     """A layer with a residual around it, or copies of it."""
-    g.left = nodes
+    g.left = g.policy.nodes // 2
     layer = _layer(g, width, place)
     form = g.draw.choice(("once", "copies", "shared"))
     copies = op(g.draw.choice((2, 3)), "*", layer)
@@ -87,7 +86,7 @@ def _spelled(g: Growth, width: int, vocab: int, longest: int, layers: list[Expr]
         start = op(start, "+", call("embed", call("position", "tokens"), vocab=longest, width=width))
     tokens = name("tokens", TOKENS, Range(0, vocab - 1))
     place = Place(Home("model", width), (tokens, name("x", seq(width))), TOKENS, outer=True)
-    bindings = [("x", start), ("x", chain("x", *layers))]
+    bindings: list[tuple[str, Expr]] = [("x", start), ("x", chain("x", *layers))] if layers else [("x", start)]
     g.left = g.policy.nodes // 3
     wide = Place(Home("model", vocab), place.leaves, TOKENS, outer=True)
     if g.draw.chance(0.4):

@@ -58,7 +58,9 @@ def tie(x: Tensor, count: int, axis: int) -> bool:
 
 
 def near(a: Tensor, b: Tensor) -> Tensor:
-    return (a - b).abs() <= NEAR * torch.maximum(a.abs(), b.abs())
+    """Where two numbers are equal but for rounding. Minus infinity, of a logit that does not count, is no choice."""
+    close = (a - b).abs() <= NEAR * torch.maximum(a.abs(), b.abs())
+    return close & a.isfinite() & b.isfinite()
 
 
 def _is_decimal(value: Node | float) -> bool:

@@ -125,6 +125,9 @@ class Simplest:
     def chance(self, probability):
         return False
 
+    def whole(self, make):
+        return make()
+
 
 def test_any_source_of_decisions_drives_the_generator():
     text = random_genome(Simplest())

@@ -118,40 +118,41 @@ def _goals(consumer: str, producer: str, home: Home) -> tuple[TensorType, ...]:
 def with_term(result: Expr, leaf: Leaf, goal: TensorType, wanted: Range, place: Place) -> Expr:
     """A result that depends on one more value, whatever the type of that is; as it was where no way is known."""
     if goal.dtype == BOOLEAN:
-        return (
-            op(result, "|", fitted(leaf, BOOLEAN, UNIT)) if wanted.holds(0, 1) and _joins(leaf.type, goal) else result
-        )
+        joins = wanted.holds(0, 1) and _joins(leaf.type, goal, place)
+        return op(result, "|", fitted(leaf, BOOLEAN, UNIT)) if joins else result
     if not finite(wanted).takes_loose or goal.dtype != FLOAT:
         return result
     term = _like(leaf, goal, place)
     return result if term is None else op(result, "+", term)
 
 
-def _joins(t: TensorType, goal: TensorType) -> bool:
+def _joins(t: TensorType, goal: TensorType, place: Place) -> bool:
+    """Whether a value can be added to one of a type; in a score or a mask, whatever more axes that gives."""
     try:
-        return broadcast(t, goal) is not None
+        joined = broadcast(t, goal, goal.dtype)
     except Clash:
         return False
+    return joined == goal or place.home.kind in ("score", "mask")
 
 
 def _like(leaf: Leaf, goal: TensorType, place: Place) -> Expr | None:
     """A value between -1 and 1 that is made of a leaf and can be added to a value of a type."""
-    t = leaf.type
+    t, term = leaf.type, fitted(leaf, FLOAT, TINY)
+    if _joins(t, goal, place):
+        return term
+    if place.home.kind == "loss" and t.is_seq and goal == seq(1):
+        return call("mean", term)
     if place.home.kind != "model":
-        term = fitted(leaf, FLOAT, TINY)
-        reduces = t.has("channel") and t.width > 1 and goal.width == 1
-        return call("mean", term) if reduces else term if _joins(t, goal) else None
-    if _joins(t, goal) and broadcast(t, replace(goal, dtype=FLOAT)) == replace(goal, dtype=FLOAT):
-        return fitted(leaf, FLOAT, TINY)
+        return None
     if t.is_seq:
-        return _mapped(Leaf(leaf.expr, t, leaf.range), goal)
+        return _mapped(leaf, goal)
     if t.is_heads:
-        return _mapped(Leaf(call("merge_heads", leaf.expr), seq(t.heads * t.width), leaf.range), goal)
+        return _mapped(Leaf(call("merge_heads", leaf.expr), replace(seq(t.heads * t.width), dtype=t.dtype)), goal)
     carrier = heads(t.heads, t.width or 1) if t.has("head") else seq(t.width or 1)
     known = plain(carrier, place)
-    if known is None or not _joins(t, carrier):
+    if known is None or not _joins(t, carrier, place):
         return None
-    return _like(Leaf(op(known.expr, "*", fitted(leaf, FLOAT, TINY)), carrier), goal, place)
+    return _like(Leaf(op(known.expr, "*", term), carrier), goal, place)
 
 
 def _mapped(leaf: Leaf, goal: TensorType) -> Expr | None:

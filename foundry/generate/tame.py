@@ -321,7 +321,8 @@ def _embed(wanted: Range, way: Way) -> list[Demands]:
 
 
 def _cross_entropy(wanted: Range, way: Way) -> list[Demands]:
-    return [(TAME, Range(0, _width(way.types[0]) - 1))] if wanted.holds(0, 4) else []
+    classes = _width(way.types[0])
+    return [(TAME, Range(0, classes - 1))] if wanted.holds(0, 4) and classes > 1 else []
 
 
 def _count(way: Way) -> float:

@@ -142,7 +142,7 @@ def _trace(unit: Unit, context: str, inputs: Known, found: set[Pair]) -> frozens
         if node.op in ("call", "repeat"):
             known[node] = _enter(node, context, known, found)
         elif node.op in PRIMITIVES:
-            read = () if node.op in INDICES else node.tensors
+            read = () if node.op in INDICES else node.tensors[: len(node.tensors) - node.attrs.get("seen", 0)]
             found.update(Pair(context, node.op, source) for given in read for source in sources(given))
             known[node] = frozenset({node.op})
             _slots(node, context, known, found)

@@ -21,12 +21,6 @@ T = TypeVar("T")
 GRAIN = 1000  # steps in which a number is drawn
 
 
-@st.composite
-def _made_by(draw: Callable[[SearchStrategy[Any]], Any], make: Callable[[], T]) -> T:
-    """What a function gives, as one draw of hypothesis."""
-    return make()
-
-
 class HypothesisDraw:
     """Decisions by hypothesis. It shrinks to the first of a choice, the least number, and to no."""
 
@@ -46,7 +40,7 @@ class HypothesisDraw:
         return self.integer(0, GRAIN - 1) >= GRAIN * (1 - probability)
 
     def whole(self, make: Callable[[], T]) -> T:
-        made: T = self.draw(_made_by(make))
+        made: T = self.draw(st.builds(make))
         return made
 
 

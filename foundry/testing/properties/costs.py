@@ -145,8 +145,8 @@ def bound_is_a_bound(case: Case) -> None:
 
 # ---- memory -------------------------------------------------------------------------------------------------------
 
-FORWARD = (0.5, 2.0)  # of what is predicted: the least and the most that may be measured
-TRAINING = (0.25, 2.0)
+FORWARD = (0.4, 2.0)  # of what is predicted: the least and the most that may be measured
+TRAINING = (0.4, 2.0)
 ROWS, CONTEXT = 4, 32
 
 

@@ -39,7 +39,8 @@ class Watch:
         values = [a.detach() for a in args if isinstance(a, Tensor)]
         if node.op == "top" and tie(values[0], node.attrs["count"], CHANNEL):
             self.jumps.add(node.op)
-        if node.op not in PRIMITIVES or not any(map(_is_decimal, node.inputs)):
+        deciding = node.inputs[:1] if node.op == "where" else node.inputs
+        if node.op not in PRIMITIVES or not any(map(_is_decimal, deciding)):
             return  # whole numbers are equal or not
         if node.op in JUMPS and near(*JUMPS[node.op](*values)).any():
             self.jumps.add(node.op)

@@ -31,7 +31,7 @@ from foundry.testing.survival import survives
 from foundry.testing.tally import Tally
 
 TEXTS, CHECKS, RUNS = "texts", "checks", "runs"
-SHARES = {TEXTS: 0.1, CHECKS: 0.5, RUNS: 0.4}  # of a worker's processor time
+SHARES = {TEXTS: 0.3, CHECKS: 0.4, RUNS: 0.3}  # of a worker's processor time
 ALLOWED = {CHECKS: 0.003, RUNS: 0.012}  # seconds of each genome for each property; what costs more is tried more seldom
 SLACK = 2.0  # seconds that a property may be ahead
 DRAWING = "drawing"  # the property that a fault of the generator or of an operator breaks

@@ -116,7 +116,8 @@ def _first_failure(report: Path) -> str:
     """The first test of a report that failed, `test_causality.py::test_later_tokens[attend]`, or ""."""
     for case in ElementTree.parse(report).iter("testcase"):
         if case.find("failure") is not None or case.find("error") is not None:
-            return f"{case.get('classname', '').rsplit('.', 1)[-1]}.py::{case.get('name')}"
+            file = next(part for part in case.get("classname", "").split(".") if part.startswith("test_"))
+            return f"{file}.py::{case.get('name')}"
     return ""
 
 

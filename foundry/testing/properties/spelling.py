@@ -142,7 +142,7 @@ def recipe(of: Recipe) -> tuple[object, ...]:
     """What a recipe says: its settings, and its functions at some moments."""
     functions = [unit for unit in (of.schedule, of.context, of.difficulty) if unit is not None]
     values = tuple(_value(unit, t) for unit in functions for t in PROGRESS)
-    settings = tuple(sorted((name, repr(value)) for name, value in of.optimizer.settings.items()))
+    settings = tuple(sorted(of.optimizer.settings.items()))  # 0 and 0.0 are one number
     return of.optimizer.name, settings, of.batch, of.clip, values
 
 

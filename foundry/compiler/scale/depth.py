@@ -129,14 +129,17 @@ def _stages(unit: Unit) -> list[Stage]:
 
 
 def _layers(unit: Unit) -> int:
-    """The layers in one period: the parts of a composition, each a layer or a repeat of layers; else one."""
+    """The layers in one period: the parts of a composition, each a layer or a repeat of layers; else one.
+
+    A part without a linear map is no layer; where none has one, all of them are one."""
     if unit.name or not unit.nodes or any(node.op not in ("call", "repeat") for node in unit.nodes):
         return 1
-    return sum(
+    layers = sum(
         int(node.attrs.get("times", 1)) * _layers(node.unit) if node.op == "repeat" else 1
         for node in unit.nodes
         if node.unit is not None and _has(node.unit, {"linear"})
     )
+    return max(1, layers)
 
 
 def _has(unit: Unit, ops: set[str]) -> bool:

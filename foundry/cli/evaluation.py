@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from foundry.cli.arguments import Genomes, Json, Source, load_source
-from foundry.cli.failures import ERRORS, Failure
+from foundry.cli.failures import ERRORS
+from foundry.cli.measuring import bar, corpora, panel
 
 if TYPE_CHECKING:
     from foundry.data.corpus import Corpus
-    from foundry.search.workers import Finished
+    from foundry.search.panel import Measured
 
 EXAMPLES = """\b
 Examples:
   foundry eval llama
   foundry eval mine.genome llama --seeds 3
+  foundry eval mine.genome llama --seeds 10 --out runs/mine
   foundry eval mine.genome --json
 
 Every genome trains for the same compute on the source of the Python standard library; a run takes
-about 15 seconds. With several seeds, each genome is compared with the first one.
+about 15 seconds. With several seeds, each genome is compared with the first one. With --out every result is kept as it
+comes, and the same command goes on where Ctrl-C stopped it.
 
 Exit code: 0 all have a score, 1 some have none, 2 misuse."""
 
 RUNG = 1  # of foundry.evals.rungs: long enough to rank, short enough to wait for
-PATIENCE = 8  # an evaluation may take this many times what its rung says
 
 
 def register(app: typer.Typer) -> None:
@@ -37,20 +39,16 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     files: Genomes,
     seeds: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="Train each genome this many times.")] = 1,
+    out: Annotated[str, typer.Option(metavar="DIR", help="Keep every result here, and go on from there.")] = "",
     as_json: Json = False,
 ) -> int:
     """Train genomes and print their bits per byte."""
-    from foundry.data.corpus import CorpusError, load_corpus
-
     sources = []
     for name in files:
         source, _ = load_source(name)
         sources.append(source)
-    try:
-        corpus = load_corpus(None)
-    except CorpusError as error:
-        raise Failure(str(error)) from None
-    results = _measure(sources, corpus, seeds)
+    (corpus,) = corpora(())
+    results = _measure(sources, corpus, seeds, out)
     report = _report(sources, results, corpus)
     if as_json:
         print(json.dumps(report, indent=2))
@@ -59,40 +57,18 @@ def evaluate(
     return 0 if all(e["status"] == "ok" for genome in report["genomes"] for e in genome["evaluations"]) else ERRORS
 
 
-def _measure(sources: list[Source], corpus: Corpus, seeds: int) -> dict[str, Finished]:
-    """Every genome with every seed, as many at a time as there are cores; by eval_id `genome-seed`."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+def _measure(sources: list[Source], corpus: Corpus, seeds: int, out: str) -> list[list[Measured]]:
+    """Every genome with every seed, as many at a time as there are cores; a list per genome."""
     from foundry.evals.rungs import RUNGS
-    from foundry.search.settings import cores, proxy_job
-    from foundry.search.workers import Job, Workers
+    from foundry.search.panel import Wanted
 
-    rung = RUNGS[RUNG]
-    waiting = [
-        Job(f"{index}-{seed}", source.text, corpus, rung.compute, seed, "validation", PATIENCE * rung.seconds)
-        for seed in range(seeds)
-        for index, source in enumerate(sources)
-    ]
-    done: dict[str, Finished] = {}
-    workers = Workers(proxy_job, min(len(waiting), cores()), preload=("torch", "foundry.evals.proxy"))
-    columns = (TextColumn("evaluating"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    try:
-        with progress:
-            bar = progress.add_task("", total=len(waiting))
-            while waiting or workers.free < workers.count:
-                while waiting and workers.free:
-                    workers.start(waiting.pop(0))
-                for finished in workers.wait(0.5):
-                    done[finished.job.eval_id] = finished
-                    progress.advance(bar)
-    finally:
-        workers.close()
-    return done
+    wanted = [Wanted(source.text, RUNGS[RUNG].compute, seed) for seed in range(seeds) for source in sources]
+    with panel([corpus], out or None) as open_panel, bar() as tell:
+        measured = open_panel.measure(wanted, tell)
+    return [measured[index :: len(sources)] for index in range(len(sources))]
 
 
-def _report(sources: list[Source], results: dict[str, Finished], corpus: Corpus) -> dict[str, Any]:
+def _report(sources: list[Source], results: list[list[Measured]], corpus: Corpus) -> dict[str, Any]:
     """What `--json` prints. `bits_per_byte` is the mean over seeds, null where a seed gave none;
     `against_first` the paired difference from the first genome, with its 95 % interval."""
     from statistics import mean
@@ -102,10 +78,10 @@ def _report(sources: list[Source], results: dict[str, Finished], corpus: Corpus)
     from foundry.evals.rungs import RUNGS
     from foundry.evals.statistics import paired_difference
 
-    seeds = len(results) // len(sources)
+    seeds = len(results[0])
     genomes, first = [], None
     for index, source in enumerate(sources):
-        evaluations = [_evaluation(results[f"{index}-{seed}"]) for seed in range(seeds)]
+        evaluations = [{"seed": seed, **asdict(measured)} for seed, measured in enumerate(results[index])]
         scores = [e["bits_per_byte"] for e in evaluations if e["status"] == "ok"]
         complete = len(scores) == seeds
         against = None
@@ -125,13 +101,6 @@ def _report(sources: list[Source], results: dict[str, Finished], corpus: Corpus)
         )
     settings = {"compute": RUNGS[RUNG].compute, "seeds": seeds, "data": corpus.name, "data_hash": corpus.hash}
     return {"split": "validation", **settings, "genomes": genomes}
-
-
-def _evaluation(finished: Finished) -> dict[str, Any]:
-    outcome = dict(finished.outcome or {})
-    outcome.pop("train_curve", None)
-    fixed = {"status": finished.status, "error_code": finished.error_code}
-    return {"seed": finished.job.seed, **outcome, **fixed, "cpu_s": finished.cpu_s, "wall_s": finished.wall_s}
 
 
 def _print_table(report: dict[str, Any]) -> None:

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foundry.cli.arguments import Seed
+from foundry.cli.arguments import Seed, load_source
 from foundry.cli.failures import INTERRUPTED, Failure, Misuse
 
 if TYPE_CHECKING:
     from foundry.search.settings import Result, Settings
 
+BYTES = 256  # the vocabulary of bytes
+
 EXAMPLES = """\b
 Examples:
   foundry evolve --budget 10min
   foundry evolve --budget 2h --data books/ --out runs/books --seed 1
+  foundry evolve --budget 20min --control random
+  foundry evolve --budget 1h --baseline mine.genome --baseline llama
   foundry evolve --budget 500evals --strategy random
   foundry evolve --resume runs/books
 
@@ -34,6 +38,12 @@ Exit code: 0 the run is complete, 1 it could not go on, 2 misuse, 130 stopped by
 
 class Strategy(enum.StrEnum):
     evolve = "evolve"
+    random = "random"
+    numbers = "numbers"
+
+
+class Control(enum.StrEnum):
+    none = "none"
     random = "random"
 
 
@@ -53,7 +63,16 @@ def evolve(
         int, typer.Option(metavar="N", min=0, max=1024, help="0: one per core.", show_default=False)
     ] = 0,
     resume: Annotated[str, typer.Option(metavar="RUN", help="Go on with this run and its settings.")] = "",
-    strategy: Annotated[Strategy, typer.Option(help="random learns nothing: the control.")] = Strategy.evolve,
+    strategy: Annotated[
+        Strategy, typer.Option(help="random learns nothing; numbers changes no structure.")
+    ] = Strategy.evolve,
+    control: Annotated[
+        Control, typer.Option(help="random: half of the search learns nothing, to compare with.")
+    ] = Control.none,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(metavar="F", help="Begin from this genome, and beat it; may be repeated. Default: the shipped."),
+    ] = None,
 ) -> int:
     """Search for a genome that learns better, and confirm it."""
     began = time.monotonic()  # importing torch is part of the budget
@@ -79,6 +98,8 @@ def evolve(
                 seed=seed,
                 workers=workers or cores(),
                 strategy=strategy.value,
+                baselines=_baselines(baseline or []),
+                control="" if control is Control.none else control.value,
             )
         with watching() as notify:
             result = search(replace(settings, began=began), notify)
@@ -94,6 +115,27 @@ def evolve(
     return INTERRUPTED if result.stopped else 0
 
 
+def _baselines(arguments: list[str]) -> dict[str, str] | None:
+    """The texts of genomes by name; None where none are given.
+
+    Raises:
+        Misuse: one is no genome, or two have one name.
+        Failure: one has errors.
+    """
+    found: dict[str, str] = {}
+    for argument in arguments:
+        source, program = load_source(argument)
+        name = "baseline" if argument == "-" else Path(argument).stem
+        if name in found:
+            raise Misuse(f"two baselines are called {name}; rename one")
+        if program.vocab != BYTES:
+            raise Misuse(
+                f"{argument} has a vocabulary of {program.vocab}; a search trains on bytes, so it must be {BYTES}"
+            )
+        found[name] = source.text
+    return found or None
+
+
 def _resumed(folder: str, given: set[str], workers: int) -> Settings:
     """The settings of a run to go on with.
 
@@ -106,7 +148,7 @@ def _resumed(folder: str, given: set[str], workers: int) -> Settings:
     from foundry.search.description import GOES_ON, require
     from foundry.search.settings import Settings
 
-    settled = sorted(given & {"budget", "data", "out", "seed", "strategy"})
+    settled = sorted(given & {"budget", "data", "out", "seed", "strategy", "control", "baseline"})
     if settled:
         raise Misuse(f"--resume goes on with the run's own settings; leave out --{settled[0]}")
     run = Archive(folder).read_run()
@@ -119,6 +161,7 @@ def _resumed(folder: str, given: set[str], workers: int) -> Settings:
         seed=own["seed"],
         workers=workers,
         strategy=own["strategy"],
+        control=own.get("control") or "",
         resume=True,
     )
 
@@ -139,7 +182,7 @@ def _print_end(result: Result) -> None:
 
     from foundry.evals.statistics import WORSE
     from foundry.search.archive import Archive
-    from foundry.search.verdict import ROLES, arms, sentence
+    from foundry.search.verdict import ROLES, against_random, arms, sentence
 
     archive = Archive(result.folder)
     console = Console(highlight=False, markup=False)
@@ -147,6 +190,8 @@ def _print_end(result: Result) -> None:
         print(f"foundry: {warning}", file=sys.stderr)
     console.print()
     console.print(sentence(archive), style="bold")
+    if random := against_random(archive):
+        console.print(random)
     rows = arms(archive)
     if rows:
         table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))

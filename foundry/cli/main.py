@@ -11,12 +11,16 @@ import typer
 
 from foundry import __version__
 from foundry.cli import (
+    asking,
+    comparison,
+    confirmation,
     evaluation,
     evolution,
     fuzzing,
     fuzzing_bytes,
     genomes,
     language,
+    proxies,
     rewriting,
     runs,
     structure,
@@ -55,7 +59,22 @@ def root(
         print(context.get_help())
 
 
-for group in (genomes, structure, rewriting, language, variation, evaluation, evolution, runs, fuzzing, fuzzing_bytes):
+for group in (
+    genomes,
+    structure,
+    rewriting,
+    language,
+    variation,
+    evaluation,
+    evolution,
+    runs,
+    asking,
+    comparison,
+    confirmation,
+    fuzzing,
+    fuzzing_bytes,
+    proxies,
+):
     group.register(app)
 
 # The root of all command-line errors is click's or typer's own, by typer's version.

@@ -16,7 +16,8 @@ from foundry.compiler.emit_module import definitions
 from foundry.compiler.emit_text import Text, literal
 from foundry.compiler.longest import longest
 from foundry.compiler.names import FILE_NAMES, comment, docstring, number
-from foundry.dsl.program import Node, Optimizer, Program, Unit
+from foundry.compiler.transfer import matrices
+from foundry.dsl.program import Node, Program, Unit
 
 MECHANISMS = (
     "past",
@@ -33,6 +34,7 @@ MECHANISMS = (
     "attend",
     "linear_attend",
     "delta_attend",
+    "by_inputs",
     "adamw",
     "lion",
     "muon",
@@ -101,6 +103,7 @@ def _header(program: Program, title: str, parts: list[str]) -> str:
     return "\n".join([f'"""{text}\n"""', "", *imports, "", *constants])
 
 
+FACTORS_TOLD = 5
 LOSS = "The loss of each token: (B, T, 1)."
 
 # ---- the recipe -------------------------------------------------------------------------------------------------
@@ -141,7 +144,7 @@ def _recipe(program: Program) -> list[str]:
             "How many tokens to train on in a row at progress t.",
         ),
         *([eased] if eased else []),
-        _optimizers(recipe.optimizer),
+        _optimizers(program),
     ]
 
 
@@ -170,17 +173,40 @@ def _function(name: str, unit: Unit, own: bool, parameters: tuple[str, ...], mod
     return "\n".join([*above, f"def {name}({', '.join(parameters)}):", *(f"    {line}" for line in lines)])
 
 
-def _optimizers(optimizer: Optimizer) -> str:
+def _optimizers(program: Program) -> str:
+    optimizer, width = program.recipe.optimizer, program.recipe.transfer
     settings = {name: _setting(value) for name, value in optimizer.settings.items()}
     lines = ["def optimizers(model):", '    """What steps the weights; every group knows its `peak_lr`."""']
-    if optimizer.name == "muon":
-        ours = ", ".join(f"{name}={settings[name]}" for name in ("lr", "momentum", "decay"))
-        theirs = f"lr={settings['adamw_lr']}, betas={settings['betas']}, decay={settings['decay']}"
-        lines += [f"    hidden, rest = muon(model, {ours})", f"    return [*hidden, adamw(rest, {theirs})]"]
-    else:
-        arguments = ", ".join(f"{name}={value}" for name, value in settings.items())
-        lines.append(f"    return [{optimizer.name}(model.parameters(), {arguments})]")
+    name, parameters, hidden = optimizer.name, "model.parameters()", ""
+    if name == "muon":
+        ours = _arguments({setting: settings[setting] for setting in ("lr", "momentum", "decay")})
+        lines.append(f"    hidden, rest = muon(model, {ours})")
+        settings = {"lr": settings["adamw_lr"], "betas": settings["betas"], "decay": settings["decay"]}
+        name, parameters, hidden = "adamw", "rest", "hidden + "
+    if not width:
+        return "\n".join([*lines, f"    return {hidden}[{name}({parameters}, {_arguments(settings)})]"])
+    settings |= {"lr": f"{settings['lr']} * factor", "decay": f"{settings['decay']} / factor"}
+    lines += [
+        f"    # {_factors(program)}",
+        f"    return {hidden}[",
+        f"        {name}(group, {_arguments(settings)})",
+        f"        for factor, group in by_inputs({parameters}, model, {width})",
+        "    ]",
+    ]
     return "\n".join(lines)
+
+
+def _arguments(settings: dict[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def _factors(program: Program) -> str:
+    """In words, what the rates of the matrices are multiplied with."""
+    by_inputs = {matrix.inputs: matrix.factor for matrix in matrices(program)}
+    told = [f"{factor:.3g} with {inputs}" for inputs, factor in sorted(by_inputs.items())]
+    more = ", …" if len(told) > FACTORS_TOLD else ""
+    times = f": times {', '.join(told[:FACTORS_TOLD])}{more}" if told else ""
+    return f"Rates are for matrices of {program.recipe.transfer} inputs{times}."
 
 
 def _setting(value: object) -> str:

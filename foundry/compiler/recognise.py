@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from foundry.compiler.reading import ANCHORED
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 
@@ -156,7 +157,8 @@ def _normal(table: _Table, unit: Unit, inputs: tuple[Poly, ...]) -> dict[Node, P
         elif node.op in PRIMITIVES and PRIMITIVES[node.op].kind in ("pointwise", "reduce"):
             known[node] = _operation(table, node, args)
         else:  # a weight, or what no formula here contains: equal to itself alone
-            known[node] = table.atom((node.op, id(node), len(table.atoms)), args)
+            made_of = () if node.op in ANCHORED else args
+            known[node] = table.atom((node.op, id(node), len(table.atoms)), made_of)
     return known
 
 
@@ -285,3 +287,22 @@ def window_of(mask: Unit | None) -> int | None:
 def allows_everything(mask: Unit | None) -> bool:
     """Whether a mask removes nothing beyond what causality removes: no mask, or `i >= j`."""
     return mask is None or _mask_reach(mask) == math.inf
+
+
+def by_distance(score: Unit) -> bool:
+    """Whether a score has a term that depends on the distance i - j, and on no other position.
+
+    What is the same for every key of a query does not count: a softmax does not see it, so `s + j` is `s - (i - j)`.
+    """
+    table = _Table()
+    distance, query = table.atom(("input", "i - j")), table.atom(("input", "i"))
+    known = {"i": query, "j": _sum(query, _scaled(distance, -1))}
+    inputs = tuple(
+        known.get(str(node.attrs.get("name")), table.atom(("input", node.attrs.get("name"), index)))
+        for index, node in enumerate(score.inputs)
+    )
+    far, at = distance[0][0][0], query[0][0][0]
+    depends = [
+        frozenset().union(*(table.depends[a] for a in m)) for m, _ in _normal(table, score, inputs)[score.result]
+    ]
+    return any(far in found for found in depends) and not any({far, at} <= found for found in depends)

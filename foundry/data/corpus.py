@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ SMALLEST_SPLIT = 4096  # bytes: 32 windows of 128
 LEFTOVER_AGE = 3600  # seconds after which an unfinished build belongs to a process that died
 ATTEMPTS = 3  # at opening a cache that another process may be replacing
 BLOCK, BLOCKS = 1 << 18, 64  # bytes in a block, and how many blocks of a large array are checked at opening
+NO_BYTES = np.empty(0, np.uint8)
 DAMAGED = (OSError, ValueError, KeyError, TypeError)
 
 
@@ -35,6 +36,7 @@ class Corpus:
     train, validation, test: `(bytes,)` uint8, memory-mapped and read-only; a zero byte ends each document.
     hash: 16 hex digits for the content of all documents in order, and the rule that splits them.
     documents: how many each split has. skipped: files left out because they are not UTF-8 text.
+    shown: the splits that are there; the array of another is empty.
     """
 
     name: str
@@ -45,14 +47,26 @@ class Corpus:
     documents: dict[str, int]
     skipped: int
     folder: Path
+    shown: tuple[str, ...] = SPLITS
 
     def split(self, name: str) -> np.ndarray:
-        """The array of `train`, `validation` or `test`."""
+        """The array of `train`, `validation` or `test`.
+
+        Raises:
+            CorpusError: this corpus does not show it.
+        """
+        if name not in self.shown:
+            raise CorpusError(f"{self.name}: its {name} text is not shown here")
         return {"train": self.train, "validation": self.validation, "test": self.test}[name]
+
+    def showing(self, *splits: str) -> Corpus:
+        """This corpus with some of its splits and without the bytes of the others."""
+        hidden: dict[str, Any] = {split: NO_BYTES for split in SPLITS if split not in splits}
+        return replace(self, shown=tuple(split for split in SPLITS if split in splits), **hidden)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A corpus travels to another process as the name of its cache, not as its bytes."""
-        return _open, (self.folder,)
+        return _open, (self.folder, self.shown)
 
 
 def load_corpus(path: str | None = None, cache_dir: str | Path | None = None) -> Corpus:
@@ -93,15 +107,15 @@ def _fingerprint(source: Source) -> str:
     return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _open(folder: Path) -> Corpus:
-    """Open a finished cache.
+def _open(folder: Path, shown: tuple[str, ...] = SPLITS) -> Corpus:
+    """Open a finished cache; the files of splits that are not to be shown stay closed.
 
     Raises:
         DAMAGED: it is absent or not what was written.
     """
     about = json.loads((folder / "corpus.json").read_bytes())
-    arrays = {}
-    for split in SPLITS:
+    arrays = dict.fromkeys(SPLITS, NO_BYTES)
+    for split in shown:
         arrays[split] = np.memmap(folder / f"{split}.bin", dtype=np.uint8, mode="r")
         if about["checksums"][split] != _checksum(arrays[split]):
             raise ValueError(f"{folder / split}.bin is damaged")
@@ -111,6 +125,7 @@ def _open(folder: Path) -> Corpus:
         documents=about["documents"],
         skipped=about["skipped"],
         folder=folder,
+        shown=shown,
         **arrays,
     )
 

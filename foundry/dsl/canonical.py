@@ -68,6 +68,8 @@ def _model(program: Program) -> Digest:
 def _recipe(recipe: Recipe) -> Digest:
     settings = sorted((name, _value(value)) for name, value in recipe.optimizer.settings.items())
     parts: list[object] = [recipe.optimizer.name, settings, _number(recipe.batch), _number(recipe.clip)]
+    if recipe.transfer:
+        parts.append(f"transfer {recipe.transfer}")
     functions = [recipe.schedule, recipe.loss, recipe.context, *([recipe.difficulty] if recipe.difficulty else [])]
     return _digest([*parts, *(_function(unit) for unit in functions)])
 

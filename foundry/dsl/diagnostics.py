@@ -107,3 +107,6 @@ class GenomeError(Exception):
         self.diagnostics, self.text = diagnostics, text
         first = next((d for d in diagnostics if d.severity == "error"), diagnostics[0])
         super().__init__(f"{first.code} at {first.span.line}:{first.span.column}: {first.message}")
+
+    def __reduce__(self) -> tuple[type[GenomeError], tuple[tuple[Diagnostic, ...], str]]:
+        return type(self), (self.diagnostics, self.text)  # one of a worker reaches the main process

@@ -60,7 +60,8 @@ _SPECIALS = {
     "head_count": ("head_count(x)", "how many heads x has, as a number that is known when the genome is checked"),
 }
 _RECIPES = {
-    "train": "the recipe; every part has a default, so that a genome may leave its recipe out",
+    "train": "the recipe; every part has a default, so that a genome may leave its recipe out; transfer = n says that "
+    "learning rates are meant for matrices of n inputs, and lowers them for wider ones",
     "adamw": "Adam with decoupled weight decay: Loshchilov and Hutter 2017, arXiv:1711.05101",
     "lion": "the sign of an interpolated momentum: Chen et al. 2023, arXiv:2302.06675",
     "muon": "orthogonalised momentum for matrices, and AdamW at adamw_lr for embeddings, the output layer, vectors and "

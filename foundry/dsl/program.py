@@ -104,6 +104,7 @@ class Recipe:
     context: a unit from t to the training context in tokens.
     difficulty: a unit from t to the easiest share of the data that is in use; None for all of it.
     batch: tokens per step. clip: the largest norm of the gradient (0: no clipping).
+    transfer: the inputs of a matrix at which learning rates hold as they are; with more they go down (0: never).
     """
 
     optimizer: Optimizer
@@ -113,6 +114,7 @@ class Recipe:
     batch: int
     clip: float
     difficulty: Unit | None = None
+    transfer: int = 0
 
 
 @dataclass

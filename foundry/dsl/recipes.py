@@ -128,4 +128,5 @@ def recipe(e: Elaborator, given: dict[str, Any], span: Span, spans: dict) -> Rec
     if not any(i.attrs["name"] == "logits" for i in per_token.inputs):
         raise e.problem("F310", "loss does not depend on the logits, so nothing could be learned", at)
     difficulty = None if given["difficulty"] is None else scalar("difficulty", None)
-    return Recipe(optimizer, schedule, per_token, context, numbers["batch"], numbers["clip"], difficulty)
+    settings = numbers["batch"], numbers["clip"], difficulty, numbers["transfer"]
+    return Recipe(optimizer, schedule, per_token, context, *settings)

@@ -481,4 +481,6 @@ TRAIN: tuple[Arg, ...] = (
     Arg("difficulty", "function", None),
     Arg("batch", "integer", 2048, low=16, high=1 << 24),
     Arg("clip", "number", 1.0, low=0.0, high=1e6),
+    # the inputs of a matrix at which rates hold as they are; 0: they hold everywhere (foundry/compiler/transfer.py)
+    Arg("transfer", "integer", 0, low=0, high=MAX_SIZE),
 )

@@ -85,6 +85,7 @@ ARGUMENTS: dict[str, str] = {
     "momentum": "mom beta mu",
     "batch": "batchsize tokensperstep batchtokens globalbatchsize tokens",
     "clip": "gradclip clipnorm gradclipnorm gradientclipping maxgradnorm gradnormclip gradnorm",
+    "transfer": "mup mutransfer basewidth baseshape mupbasewidth referencewidth dbase",
     "context": "contextlength seqlen sequencelength blocksize maxseqlen ctx nctx maxpositionembeddings",
     "schedule": "scheduler lrschedule lrscheduler lrscheduletype",
     "optimizer": "optim optimiser opt",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache, partial
 from types import ModuleType
 from typing import Any
@@ -20,23 +21,32 @@ from foundry.data.corpus import Corpus
 from foundry.dsl.check import check
 from foundry.dsl.program import all_units
 from foundry.evals.bits import bits_per_byte, first_leak, implausible_below, windows
-from foundry.train.loop import train
-from foundry.train.plan import PlanError, plan_steps
+from foundry.evals.curve import early_signals
+from foundry.evals.fingerprint import fingerprint
+from foundry.evals.screen import Screen
+from foundry.evals.signals import untrained
+from foundry.train.loop import batches, train
+from foundry.train.plan import PlanError, Step, plan_steps
 
 BYTES = 256  # the vocabulary of every proxy
 VALIDATION_CONTEXT = 128
 WINDOWS = {"validation": 128, "test": 512}
 LONGEST_CONTEXT = 256  # that a recipe may train with
-PROBED = 4  # windows in the causality probe
+PROBED = {"validation": 32, "test": 128}  # windows in the causality probe, each changed from another place on
+SIZES = ("parameters", "flops_per_token", "bytes_per_token", "cache_bytes_per_token")  # of a genome, in an outcome
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What came of one evaluation. A failure is an outcome too.
 
-    status: ok, diverged, rejected (nothing was trained), quarantined (a score not to be believed), out_of_memory or
-    crashed. error_code: a diagnostic's code, an exception's class, or one word; message: one line for people.
+    status: ok, diverged, rejected (nothing was trained), abandoned (the loss was above a limit), quarantined (a score
+    not to be believed), out_of_memory or crashed. error_code: a diagnostic's code, an exception's class, or one word;
+    message: one line for people.
     compute: flop-equivalents spent of the budget. train_curve: (progress, bits per byte) pairs.
+    fingerprint: see `foundry.evals.fingerprint`, "" where it was not asked for or cannot be had. shared_with: what
+    `known` has under it; then nothing was trained, and the score is that one's. signals: by name, those before
+    training where they were asked for (`foundry.evals.signals`), and those of the curve (`foundry.evals.curve`).
     flops_per_token, bytes_per_token: forward, at VALIDATION_CONTEXT. cache_bytes_per_token: float32.
     cpu_s: processor time of the evaluation. peak_rss: bytes, of the whole process so far.
     """
@@ -53,6 +63,9 @@ class Outcome:
     flops_per_token: float = 0.0
     bytes_per_token: float = 0.0
     cache_bytes_per_token: float = 0.0
+    fingerprint: str = ""
+    shared_with: str = ""
+    signals: Mapping[str, float] = field(default_factory=dict)
     cpu_s: float = 0.0
     peak_rss: int = 0
 
@@ -65,18 +78,40 @@ class Refused(Exception):
         self.status, self.code, self.message = status, code, message
 
 
-def evaluate(text: str, corpus: Corpus, *, compute: float, seed: int, split: str = "validation") -> Outcome:
+def evaluate(
+    text: str,
+    corpus: Corpus,
+    *,
+    compute: float,
+    seed: int,
+    split: str = "validation",
+    known: Mapping[str, str] | None = None,
+    probe: bool = False,
+    screen: Screen | None = None,
+    limits: Sequence[tuple[float, float]] = (),
+) -> Outcome:
     """Train the genome in `text` for `compute` flop-equivalents and score it on `split`.
 
+    known: evaluations by fingerprint, all of this compute and seed: what computes the same as one of them is not
+    trained. probe: take fingerprint and signals even where there is nothing to compare them with. screen: reject what
+    its signals speak against, before training. limits: where to stop training, see `foundry.train.loop.train`.
+
     Never raises for what a genome does. Sets this process to one thread and flushes denormals: processes, not
-    threads, are what runs side by side. Equal arguments give an equal score, to the bit.
+    threads, are what runs side by side. Equal arguments give an equal score, to the bit; that of a genome which is
+    trained to the end depends on text, corpus, compute, seed and split alone.
     """
     began = time.process_time()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     found: dict[str, Any] = {"status": "ok"}
     try:
-        _evaluate(text, corpus, compute, seed, split, found)
+        trial = _prepare(text, compute, found)
+        if probe or known or screen:
+            _look(trial, corpus, seed, found, screen)
+        if known and found.get("fingerprint") in known:
+            found["shared_with"] = known[found["fingerprint"]]
+        else:
+            train_and_score(trial, corpus, seed, split, found, limits)
     except Refused as refusal:
         found.update(status=refusal.status, error_code=refusal.code, message=refusal.message)
     except Exception as error:
@@ -84,11 +119,44 @@ def evaluate(text: str, corpus: Corpus, *, compute: float, seed: int, split: str
     return Outcome(**found, cpu_s=time.process_time() - began, peak_rss=peak_rss())
 
 
-def _evaluate(text: str, corpus: Corpus, compute: float, seed: int, split: str, found: dict[str, Any]) -> None:
-    """Fill `found` with the fields of the outcome as they become known.
+@dataclass(frozen=True)
+class Trial:
+    """An emitted module and the compute to train it with, in flop-equivalents; compute_per_token by context length.
+
+    groups_tokens: it has experts, see `first_leak`.
+    """
+
+    module: ModuleType
+    compute: float
+    compute_per_token: Callable[[int], float]
+    groups_tokens: bool = False
+
+    def steps(self) -> list[Step]:
+        """The steps of its training, known before the model takes any memory.
+
+        Raises:
+            Refused: it cannot be trained with this compute, or not be scored.
+        """
+        longest = self.module.LONGEST
+        if longest is not None and longest < VALIDATION_CONTEXT:
+            short = f"the model reaches {longest} positions, and validation needs {VALIDATION_CONTEXT}"
+            raise Refused("rejected", "context", short)
+        try:
+            return plan_steps(self.module, **self.budget)
+        except PlanError as error:
+            raise Refused("rejected", "plan", str(error)) from None
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """What `train` and `plan_steps` want to know."""
+        return {"compute": self.compute, "compute_per_token": self.compute_per_token, "max_context": LONGEST_CONTEXT}
+
+
+def _prepare(text: str, compute: float, found: dict[str, Any]) -> Trial:
+    """The trial of a genome; fills `found` with what the outcome says of its size.
 
     Raises:
-        Refused: there is no score that counts.
+        Refused: it has errors, or it is no model of bytes.
     """
     checked = check(text)
     if checked.program is None:
@@ -99,54 +167,55 @@ def _evaluate(text: str, corpus: Corpus, compute: float, seed: int, split: str, 
         raise Refused("rejected", "vocab", f"the vocabulary is {program.vocab}; text is bytes, so it must be {BYTES}")
 
     figures = cost(program, context=VALIDATION_CONTEXT)
-    found.update(
-        parameters=figures.parameters,
-        flops_per_token=figures.flops_per_token,
-        bytes_per_token=figures.bytes_per_token,
-        cache_bytes_per_token=figures.cache_bytes_per_token,
-    )
-
-    module = load(emit(program))
-    per_token = cache(partial(compute_per_token, program))
+    found.update({name: getattr(figures, name) for name in SIZES})
     groups_tokens = any(node.op == "experts" for unit in all_units(program) for node in unit.nodes)
-    train_and_score(module, corpus, compute, per_token, seed, split, found, groups_tokens)
+    return Trial(load(emit(program)), compute, cache(partial(compute_per_token, program)), groups_tokens)
+
+
+def _look(trial: Trial, corpus: Corpus, seed: int, found: dict[str, Any], screen: Screen | None) -> None:
+    """Fill `found` with what can be known before training.
+
+    Raises:
+        Refused: it cannot be trained, or the screen rejects it.
+    """
+    steps = trial.steps()
+    module, rate = trial.module, trial.compute_per_token(VALIDATION_CONTEXT)
+    with contextlib.suppress(Exception):  # a genome that fails here fails in training too, and is told of it there
+        found["fingerprint"] = fingerprint(module, rate, LONGEST_CONTEXT)
+    with contextlib.suppress(Exception):
+        model = module.Model()
+        model.initialise(seed)
+        ((x, y),) = batches(corpus.train, steps[:1], seed, LONGEST_CONTEXT)
+        found["signals"] = untrained(module, model, x, y)
+    if screen and (reason := screen.rejects({name: found[name] for name in SIZES} | found.get("signals", {}))):
+        raise Refused("rejected", "screened", reason)
 
 
 def train_and_score(
-    module: ModuleType,
+    trial: Trial,
     corpus: Corpus,
-    compute: float,
-    compute_per_token: Callable[[int], float],
     seed: int,
     split: str,
     found: dict[str, Any],
-    groups_tokens: bool = False,
+    limits: Sequence[tuple[float, float]] = (),
 ) -> None:
-    """Train a fresh model of an emitted module and score it; fills `found` as `_evaluate` does.
-
-    groups_tokens: it has experts, see `first_leak`.
+    """Train a fresh model and score it; fill `found` with the fields of the outcome as they become known.
 
     Raises:
-        Refused: the module cannot be trained, its training diverged, or its score is not to be believed.
+        Refused: the module cannot be trained, its training diverged or was abandoned, or its score is not to be
+            believed.
     """
-    if module.LONGEST is not None and module.LONGEST < VALIDATION_CONTEXT:
-        short = f"the model reaches {module.LONGEST} positions, and validation needs {VALIDATION_CONTEXT}"
-        raise Refused("rejected", "context", short)
-    budget: dict[str, Any] = {
-        "compute": compute,
-        "compute_per_token": compute_per_token,
-        "max_context": LONGEST_CONTEXT,
-    }
-    try:
-        plan_steps(module, **budget)  # before the model takes any memory
-    except PlanError as error:
-        raise Refused("rejected", "plan", str(error)) from None
+    trial.steps()
+    module = trial.module
     model = module.Model()
     model.initialise(seed)
-    trained = train(module, model, corpus.train, seed=seed, **budget)
+    trained = train(module, model, corpus.train, seed=seed, limits=limits, **trial.budget)
     found.update(steps=trained.steps, tokens=trained.tokens, compute=trained.compute, train_curve=trained.curve)
+    found["signals"] = found.get("signals", {}) | early_signals(trained.curve)
     if trained.diverged:
         raise Refused("diverged", "loss", trained.diverged)
+    if trained.abandoned:
+        raise Refused("abandoned", "limit", trained.abandoned)
 
     model.eval()
     data = corpus.split(split)
@@ -155,7 +224,7 @@ def train_and_score(
     if score != score:
         raise Refused("diverged", "loss", f"the loss on {split} text is not a number")
     found.update(bits_per_byte=score)
-    leak = first_leak(model, text[:PROBED, :-1], BYTES, groups_tokens)
+    leak = first_leak(model, text[:: len(text) // PROBED[split], :-1], BYTES, trial.groups_tokens)
     if leak is not None:
         raise Refused("quarantined", "leak", f"tokens from position {leak} on change the logits before it")
     if score < (floor := implausible_below(data)):

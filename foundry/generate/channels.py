@@ -8,7 +8,7 @@ from foundry.dsl.syntax import Expr, Function, Name
 from foundry.generate.draw import Draw, weighted
 from foundry.generate.parts import ready, setting, small_part
 from foundry.generate.trees import Value, applied, block, call, fn, op, rounded
-from foundry.generate.vocabulary import Callee, callees, shipped
+from foundry.generate.vocabulary import Callee, callees, shipped, unless_withheld, withheld
 
 
 def random_channels(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
@@ -20,7 +20,7 @@ def random_channels(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
         (1.5, lambda: written(draw, width)),
         (2, lambda: mixture(draw, hidden)),
     ]
-    return weighted(draw, options)()
+    return unless_withheld(weighted(draw, options))
 
 
 def _named(mixtures: bool) -> list[Callee]:
@@ -30,8 +30,12 @@ def _named(mixtures: bool) -> list[Callee]:
 
 
 def dense(draw: Draw, hidden: int, act: Expr | None = None) -> Expr:
-    """A call of one of the prelude's channel mixers, with about so many hidden channels."""
-    callee = draw.choice(_named(mixtures=False))
+    """A call of one of the prelude's channel mixers, with about so many hidden channels; one written out where none
+    is to be had."""
+    named = _named(mixtures=False)
+    if not named:
+        return written(draw, max(8, hidden // 3), tokenwise=True)
+    callee = draw.choice(named)
     given: dict[str, Value] = {"hidden": 8 * max(1, round(hidden / 8))}
     if act is None and draw.chance(0.7):
         act = small_part(draw, "activation", depth=1)
@@ -51,7 +55,7 @@ def written(draw: Draw, width: int, tokenwise: bool = False) -> Function:
     up = applied(small_part(draw, "activation", depth=2), call("linear", "x", inner))
     bindings: list[tuple[str, Expr]] = [("up", up)]
     result: Expr = Name("up")
-    if draw.chance(0.4):
+    if draw.chance(0.4) and not withheld("glu"):
         bindings.append(("gate", call("linear", "x", inner)))
         result = op("up", "*", call("sigmoid", "gate") if draw.chance(0.5) else "gate")
     if draw.chance(0.25):

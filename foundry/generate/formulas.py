@@ -15,6 +15,7 @@ from foundry.dsl.substitute import fresh_name, occurrences
 from foundry.dsl.syntax import Call, Expr, Function, Name, Unary
 from foundry.generate.draw import Draw, weighted
 from foundry.generate.trees import Value, block, call, expr, fn, op, rounded
+from foundry.generate.vocabulary import withheld
 
 # What each elementwise function of the registry is for here: the range that it takes, the range that it gives.
 RANGES: dict[str, tuple[str, str]] = {
@@ -159,6 +160,8 @@ def random_activation(draw: Draw, depth: int = 2) -> Expr:
         # one value forward and another's gradient: straight through, Bengio et al. 2013, arXiv:1308.3432
         (0.2, lambda: op(x, "+", call("stop", op(f.positive(1), "-", x)))),
     ]
+    if withheld("relu2"):  # the first, and the fourth, which adds it
+        shapes = [shape for index, shape in enumerate(shapes) if index not in (0, 3)]
     body = weighted(draw, shapes)()
     if isinstance(body, Call) and body == call(body.function, "x"):
         return body.function
@@ -195,6 +198,10 @@ def random_norm(draw: Draw, depth: int = 1) -> Function:
 
 def random_score(draw: Draw, depth: int = 2) -> Function:
     """`fn(s, h, i, j) => …` with only what it uses: a cap, a bias by distance, a temperature, or a formula."""
+    if withheld("alibi"):
+        f = _formula(draw, "s", "i", "j", axes=("head",))
+        written = f.value(depth, 1)
+        return with_used_parameters(("s", "h", "i", "j"), block(f.learned, written))
     f = _formula(draw, "s", axes=("head",))
     distance = op("i", "-", "j")
     s: Expr = expr("s")

@@ -64,6 +64,7 @@ GENES: dict[str, Gene] = {
     "momentum": Gene((0.8, 0.85, 0.9, 0.95, 0.97, 0.98)),
     "batch": Gene((256, 512, 768, 1024, 1536, 2048, 4096)),
     "clip": Gene((0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)),
+    "transfer": Gene((16, 32, 64, 128, 256)),
 }
 FLAGS = ("bias", "out_bias", "tied", "interleaved", "learn", "whole")
 GENES |= dict.fromkeys(FLAGS, Gene((0, 1)))

@@ -12,16 +12,16 @@ from foundry.dsl.check import examine
 from foundry.dsl.format import format_genome
 from foundry.dsl.syntax import Definition, Expr, Function, Genome, Name
 from foundry.dsl.types import TensorType
-from foundry.generate.channels import mixture, random_channels, random_expert
+from foundry.generate.channels import mixture, random_channels, random_expert, written
 from foundry.generate.draw import Draw, drawing, weighted
-from foundry.generate.mixers import random_attention, random_mixer
+from foundry.generate.mixers import random_attention, random_mixer, written_attention
 from foundry.generate.naming import name_functions
 from foundry.generate.parts import FORMULAS, PARTS, setting, small_part
 from foundry.generate.policy import PROXY, Policy
 from foundry.generate.recipes import random_recipe
 from foundry.generate.trees import Value, applied, block, call, chain, define, fn, op, tidy
 from foundry.generate.values import random_value
-from foundry.generate.vocabulary import SLOT_ROLES
+from foundry.generate.vocabulary import SLOT_ROLES, uses_withheld, withheld
 from foundry.generate.wild import wild_tree
 
 VOCAB = 256  # bytes
@@ -143,7 +143,7 @@ def random_tree(source: random.Random | Draw) -> Genome:
         act = Name("act")
 
     mixers = [
-        random_attention(draw, width, rotary=not learned_positions) if index == 0 else random_mixer(draw, width)
+        _attention(draw, width, not learned_positions) if index == 0 else random_mixer(draw, width)
         for index in range(kinds)
     ]
     if kinds == 1 and draw.chance(0.35):
@@ -154,6 +154,8 @@ def random_tree(source: random.Random | Draw) -> Genome:
     hidden = 8 * round(max(rest, 0) / (width * (3 if gated else 2)) / 8)
     hidden = min(max(hidden, 8 * (width // 8)), 6 * width)
     channels: Expr = call("glu" if gated else "mlp", hidden=hidden, act=act)
+    if withheld("glu"):
+        channels = written(draw, max(8, hidden // 3), tokenwise=True)
     if draw.chance(0.12):
         channels = mixture(draw, hidden, act=act)
     elif draw.chance(0.15):
@@ -180,6 +182,10 @@ def random_tree(source: random.Random | Draw) -> Genome:
     return name_functions(Genome(1, (*definitions, model, recipe)))
 
 
+def _attention(draw: Draw, width: int, rotary: bool) -> Expr:
+    return written_attention(draw, width) if withheld("attention") else random_attention(draw, width, rotary=rotary)
+
+
 def _definition(name: str, value: Expr) -> Definition:
     """A definition of what an expression means: `name(x) = …` for a function written in place."""
     if isinstance(value, Function):
@@ -191,6 +197,7 @@ def random_genome(source: random.Random | Draw, policy: Policy = PROXY) -> str:
     """The text of a fresh genome that checks clean: at proxy size and of usual parts, or as the policy says."""
     draw = drawing(source)
     while True:
-        text = format_genome(tidy(random_tree(draw) if policy is PROXY else wild_tree(draw, policy)))
-        if examine(text).ok:
+        tree = tidy(random_tree(draw) if policy is PROXY else wild_tree(draw, policy))
+        text = format_genome(tree)
+        if examine(text).ok and not uses_withheld(tree):
             return text

@@ -9,16 +9,20 @@ from foundry.generate.draw import Draw, weighted
 from foundry.generate.genes import head_counts
 from foundry.generate.parts import random_filter, random_position, ready, setting, small_part, use
 from foundry.generate.trees import Value, applied, block, call, expr, fn, op
-from foundry.generate.vocabulary import callees, shipped
+from foundry.generate.vocabulary import callees, shipped, unless_withheld, withheld
 
 Bindings = list[tuple[str, Expr]]
 
 
 def random_mixer(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
     """A sequence mixer from seq[width] to itself: attention, or one of the others, or one written out."""
+    return unless_withheld(lambda: _random_mixer(draw, width))
+
+
+def _random_mixer(draw: Draw, width: int) -> Expr:
     others = [c for c in callees(shipped(), "mixer", "prelude") if ready(c) and c.name != "attention"]
     options: list[tuple[float, Callable[[], Expr]]] = [
-        (3, lambda: random_attention(draw, width)),
+        (0 if withheld("attention") else 3, lambda: random_attention(draw, width)),
         (3 if others else 0, lambda: use(draw, draw.choice(others), width)),
         (1, lambda: gated_mixer(draw, width)),
         (0.7, lambda: written_attention(draw, width)),
@@ -68,8 +72,9 @@ def written_attention(draw: Draw, width: int = 64) -> Function:
     """Attention as a function in place, with what `attention` has no argument for: a sink, the largest logits alone,
     keys and values from a latent with a rotary part of their own, or logits that forget."""
     heads = _heads(draw, width)
-    pos = call("rope", theta=draw.choice((1e4, 1e3, 1e5)))
-    bindings = _latent(draw, width, heads, pos) if draw.chance(0.35) else _projected(draw, width, heads, pos)
+    pos: Expr | None = None if withheld("rope") else call("rope", theta=draw.choice((1e4, 1e3, 1e5)))
+    latent = draw.chance(0.35) and not withheld("mla")
+    bindings = _latent(draw, width, heads, pos) if latent and pos else _projected(draw, width, heads, pos)
     given: dict[str, Value] = {}
     if draw.chance(0.4):
         given["sink"] = sink(draw, "q")
@@ -84,14 +89,16 @@ def written_attention(draw: Draw, width: int = 64) -> Function:
     return fn(("x",), block(bindings, call("linear", out, call("width", "x"))))
 
 
-def _projected(draw: Draw, width: int, heads: int, pos: Expr) -> Bindings:
+def _projected(draw: Draw, width: int, heads: int, pos: Expr | None) -> Bindings:
     """Queries, keys and values as `attention` makes them."""
     groups = draw.choice([d for d in range(heads, 0, -1) if heads % d == 0])
-    norm = small_part(draw, "norm") if draw.chance(0.3) else None
+    norm = small_part(draw, "norm") if draw.chance(0.3) and not withheld("attention") else None
     made = {}
     for name, count in (("q", heads), ("k", groups), ("v", groups)):
         made[name] = _split("x", width * count // heads, count, norm if name != "v" else None)
-    return [("q", applied(pos, made["q"])), ("k", applied(pos, made["k"])), ("v", made["v"])]
+        if pos is not None and name != "v":
+            made[name] = applied(pos, made[name])
+    return [*made.items()]
 
 
 def _latent(draw: Draw, width: int, heads: int, pos: Expr) -> Bindings:

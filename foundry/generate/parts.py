@@ -15,7 +15,7 @@ from foundry.generate.formulas import RANGES, random_activation, random_mask, ra
 from foundry.generate.genes import GENES, gene, head_counts
 from foundry.generate.recipe_formulas import random_context, random_difficulty, random_loss, random_schedule
 from foundry.generate.trees import Value, applied, block, call, chain, fn, list_of, op
-from foundry.generate.vocabulary import SLOT_ROLES, Callee, callees, shipped
+from foundry.generate.vocabulary import SLOT_ROLES, Callee, callees, shipped, unless_withheld, withheld
 
 # Optional arguments whose defaults follow from sizes that they do not always fit: a half of a head may be odd.
 SURE = frozenset({"rotary", "rope_dim"})
@@ -36,6 +36,10 @@ FORMULAS: dict[str, Callable[[Draw, int], Expr]] = {
 
 def small_part(draw: Draw, role: str, depth: int = 1, width: int = 64) -> Expr:
     """A function of a role that mixes neither positions at a distance nor channels: one of `PARTS`."""
+    return unless_withheld(lambda: _small_part(draw, role, depth, width))
+
+
+def _small_part(draw: Draw, role: str, depth: int, width: int) -> Expr:
     if role not in FORMULAS:
         return PARTS[role](draw, width, depth)
     if role in ("context", "difficulty"):
@@ -174,6 +178,8 @@ def random_filter(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
 
 def random_position(draw: Draw, width: int = 64, depth: int = 1) -> Expr:
     """What queries and keys pass through to know where they are: rotary in most cases, of all channels or of some."""
+    if withheld("rope"):
+        return Name("identity")
     rope = call("rope", theta=draw.choice((1e4, 1e3, 1e5, 100)))
     options: list[tuple[float, Callable[[], Expr]]] = [
         (4, lambda: rope),

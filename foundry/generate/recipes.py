@@ -27,7 +27,7 @@ def random_optimizer(draw: Draw) -> Call:
 
 
 def random_recipe(draw: Draw) -> Call:
-    """`train(…)`: optimizer and schedule, and sometimes a loss, curricula and a clip of its own."""
+    """`train(…)`: optimizer and schedule, nearly always rates by inputs, at times a loss, curricula and a clip."""
     given: dict[str, Value] = {"optimizer": random_optimizer(draw), "schedule": small_part(draw, "schedule")}
     if draw.chance(0.2):
         given["loss"] = small_part(draw, "loss")
@@ -38,4 +38,6 @@ def random_recipe(draw: Draw) -> Call:
     given["batch"] = draw.choice((1024, 512, 2048))
     if draw.chance(0.2):
         given["clip"] = draw.choice((0.5, 2.0))
+    if draw.chance(0.9):
+        given["transfer"] = draw.choice((64, 64, 64, 32, 128))
     return call("train", **given)

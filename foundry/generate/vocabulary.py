@@ -6,7 +6,8 @@ new definition in the prelude, or in a genome, takes part in the search without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -220,5 +221,56 @@ def function_role(tree: Expr, known: Vocabulary) -> str:
 def callees(known: Vocabulary, role: str, origin: str | None = None) -> list[Callee]:
     """The functions with a role, in a fixed order: primitives, the prelude, the genome's own."""
     order = {"primitive": 0, "prelude": 1, "genome": 2}
-    found = [c for c in known.values() if c.role == role and origin in (None, c.origin)]
+    found = [c for c in known.values() if c.role == role and origin in (None, c.origin) and _is_offered(c)]
     return sorted(found, key=lambda c: (order[c.origin], c.name))
+
+
+# Doing without ------------------------------------------------------------------------------------------------------
+
+REDRAWS = 50  # of a part that uses what is withheld
+
+_withheld: frozenset[str] = frozenset()
+
+
+@contextmanager
+def withholding(names: Iterable[str]) -> Iterator[None]:
+    """Within the context, generators and operators of this process do without some functions of the prelude.
+
+    What a generator writes out by hand goes by the name of the function that it stands for: without `rope` nothing
+    turns by the position unless it is drawn primitive by primitive. A genome may define such a name for itself.
+    """
+    global _withheld
+    before, _withheld = _withheld, frozenset(names)
+    try:
+        yield
+    finally:
+        _withheld = before
+
+
+def withheld(name: str) -> bool:
+    """Whether generators are to do without a function of the prelude, and without what they write by hand for it."""
+    return name in _withheld
+
+
+def uses_withheld(tree: Expr | Genome) -> bool:
+    """Whether an expression, or a genome that does not define it, uses something that is withheld."""
+    if not _withheld:
+        return False
+    if isinstance(tree, Genome):
+        own = {definition.name for definition in tree.definitions}
+        return any(_withheld & set(occurrences(definition)) - own for definition in tree.definitions)
+    return not _withheld.isdisjoint(occurrences(tree))
+
+
+def unless_withheld(make: Callable[[], Expr]) -> Expr:
+    """What `make` gives, drawn again while it uses something that is withheld; the last draw where all do."""
+    made = make()
+    for _ in range(REDRAWS if uses_withheld(made) else 0):
+        made = make()
+        if not uses_withheld(made):
+            break
+    return made
+
+
+def _is_offered(callee: Callee) -> bool:
+    return callee.origin != "prelude" or callee.name not in _withheld

@@ -27,11 +27,11 @@ from foundry.dsl.diagnostics import GenomeError
 from foundry.dsl.parse import parse
 from foundry.dsl.render import visible
 from foundry.dsl.source import read_genome
-from foundry.search.shape import AMOUNT, COUNT, HASH, POSITIVE, RUNG, SEED, Every, Maybe, complaint
+from foundry.search.shape import AMOUNT, COUNT, HASH, POSITIVE, RUNG, SEED, Between, Every, Maybe, Named, complaint
 
 NEEDED = ("settings", "data", "versions", "machine", "baselines")  # what run.json always has
-SCHEMA_VERSION = 1
-STATUSES = ("ok", "diverged", "timeout", "out_of_memory", "crashed", "rejected", "quarantined")
+SCHEMA_VERSION = 2
+STATUSES = ("ok", "abandoned", "diverged", "timeout", "out_of_memory", "crashed", "rejected", "quarantined")
 
 COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("eval_id", pa.string(), "genome_hash-rung-seed; each stands in an archive once"),
@@ -40,15 +40,21 @@ COLUMNS: tuple[tuple[str, pa.DataType, str], ...] = (
     ("behaviour_hash", pa.string(), "16 hexadecimal digits of the results at this rung and seed"),
     ("parent_hashes", pa.list_(pa.string()), "genome_hash of each parent"),
     ("operator", pa.string(), "how the genome came to be"),
+    ("arm", pa.string(), "whose share of the budget paid: search or control"),
+    ("proposal", pa.int64(), "number of the proposal that made the genome; -1 where none did"),
     ("rung", pa.int32(), "index into the rungs of run.json; the last is confirmation"),
     ("seed", pa.int64(), "of initialisation and batch order"),
     ("status", pa.string(), "one of " + ", ".join(STATUSES)),
     ("error_code", pa.string(), "empty unless the status is not ok"),
     ("compute_budget", pa.float64(), "flop: training, bytes moved counted at their worth"),
+    ("compute_spent", pa.float64(), "flop: less than the budget where training ended early"),
     ("tokens", pa.int64(), "tokens trained on"),
     ("steps", pa.int64(), "optimizer steps"),
     ("val_bpb", pa.float64(), "bits per byte on the validation split"),
     ("test_bpb", pa.float64(), "bits per byte on the test split; confirmation alone has it"),
+    ("fingerprint", pa.string(), "16 hexadecimal digits of what the untrained genome computes; empty if unknown"),
+    ("shared_with", pa.string(), "eval_id of the evaluation whose result this is, without training; or empty"),
+    ("signals", pa.map_(pa.string(), pa.float64()), "what is cheap to know of a genome, by name"),
     ("train_curve", pa.list_(pa.list_(pa.float64())), "pairs of progress (0 to 1) and bits per byte in training"),
     ("parameters", pa.int64(), "parameters"),
     ("flops_per_token", pa.float64(), "flop/token, forward"),
@@ -68,6 +74,15 @@ SCHEMA = pa.schema(
     metadata={"schema_version": str(SCHEMA_VERSION)},
 )
 NAMES = tuple(name for name, _, _ in COLUMNS)
+# What version 1 did not have, and what its rows say there. A name stands for that row's own value.
+ADDED: dict[str, Any] = {
+    "arm": "search",
+    "proposal": -1,
+    "compute_spent": "compute_budget",
+    "fingerprint": "",
+    "shared_with": "",
+    "signals": [],
+}
 
 
 def _is_curve(value: Any) -> bool:
@@ -82,7 +97,13 @@ ROW = {  # what everybody who reads a row may count on
     "rung": RUNG,
     "seed": SEED,
     "status": re.compile("|".join(STATUSES)),
+    "arm": re.compile("search|control"),
+    "proposal": Between(-1, 2**63 - 1),
     "compute_budget": AMOUNT,
+    "compute_spent": POSITIVE,
+    "shared_with": str,
+    "fingerprint": str,
+    "signals": Named(Maybe(float)),
     "tokens": COUNT,
     "val_bpb": Maybe(float),
     "test_bpb": Maybe(float),
@@ -158,6 +179,7 @@ class Archive:
         if self._lock is None:
             try:
                 self._lock = _take_lock(self.folder)
+                self._parts.clear()  # what was damaged for a reader is set aside by the writer
                 for part in ("evals", "genomes"):
                     (self.folder / part).mkdir(exist_ok=True)
                     for leftover in (self.folder / part).glob(".*.tmp"):
@@ -177,18 +199,18 @@ class Archive:
             ArchiveError: the disk is full, or refuses otherwise; no row of these was kept.
         """
         self._require_lock()
-        table = pa.Table.from_pylist([{name: row.get(name) for name in NAMES} for row in rows], schema=SCHEMA)
+        table = pa.Table.from_pylist([_full(row) for row in rows], SCHEMA)
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink)
         number = 1 + max((_number(path) for path in (self.folder / "evals").glob("part-*")), default=0)
         name = f"part-{number:06d}.parquet"
         _write(self.folder / "evals" / name, sink.getvalue().to_pybytes())
-        self._parts[name] = table.to_pylist()
+        self._parts[name] = [_told(row) for row in table.to_pylist()]
 
     def rows(self) -> list[Row]:
         """Every row, in the order of writing; `finished_at` is a datetime.
 
-        A part that cannot be read is renamed to `*.damaged` and named in `warnings`.
+        A part that cannot be read is named in `warnings`; whoever writes renames it to `*.damaged`.
         """
         out: dict[str, Row] = {}
         for path in sorted((self.folder / "evals").glob("part-*.parquet"), key=_number):
@@ -199,11 +221,11 @@ class Archive:
     def _part(self, path: Path) -> list[Row]:
         if path.name not in self._parts:
             try:
-                table = pq.read_table(path, partitioning=None)
+                table = _with_added(pq.read_table(path, partitioning=None))
                 missing = [name for name in NAMES if name not in table.column_names]
                 if missing:
                     raise ValueError(f"it lacks the column {missing[0]}")
-                rows = table.select(NAMES).cast(SCHEMA).to_pylist()
+                rows = [_told(row) for row in table.select(NAMES).cast(SCHEMA).to_pylist()]
                 if wrong := complaint(rows, Every(ROW), "its rows"):
                     raise ValueError(wrong)
                 self._parts[path.name] = rows
@@ -217,11 +239,12 @@ class Archive:
     def _set_aside(self, path: Path, error: Exception) -> None:
         reason = " ".join(str(error).split())[:120]
         aside = path.with_name(path.name + ".damaged")
-        try:
-            path.rename(aside)
-            self.warnings.append(f"{path}: damaged ({reason}); set aside as {aside.name}, its evaluations are missing")
-        except OSError:
-            self.warnings.append(f"{path}: damaged ({reason}) and left in place; its evaluations are missing")
+        done = "left in place"
+        if self._lock is not None:  # who only reads changes nothing
+            with contextlib.suppress(OSError):
+                path.rename(aside)
+                done = f"set aside as {aside.name}"
+        self.warnings.append(f"{path}: damaged ({reason}); {done}, its evaluations are missing")
 
     def read_run(self) -> dict[str, Any]:
         """The content of run.json.
@@ -283,6 +306,31 @@ class Archive:
     def _require_lock(self) -> None:
         if self._lock is None:
             raise ArchiveError(f"{self.folder}: open for reading only")
+
+
+def _full(row: Row) -> Row:
+    """A row with every column, its signals as pairs."""
+    full = {name: row.get(name) for name in NAMES}
+    for name, value in ADDED.items():
+        if full[name] is None:
+            full[name] = row.get(value) if value in NAMES else value
+    return {**full, "signals": list(dict(full["signals"] or ()).items())}
+
+
+def _with_added(table: pa.Table) -> pa.Table:
+    """A part of version 1 with the columns that came later."""
+    for name, value in ADDED.items():
+        if name not in table.column_names and "compute_budget" in table.column_names:
+            kind = SCHEMA.field(name).type
+            copied = isinstance(value, str) and value in table.column_names
+            known = table.column(value) if copied else pa.array([value] * table.num_rows, kind)
+            table = table.append_column(name, known)
+    return table
+
+
+def _told(row: Row) -> Row:
+    """A row as everybody reads it: its signals as a dictionary."""
+    return {**row, "signals": dict(row["signals"] or ())}
 
 
 def _refuse_taken(folder: Path) -> None:

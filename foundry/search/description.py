@@ -40,6 +40,9 @@ RESULT = {
     "winner": HASH,
     "baseline": HASH,
     "control": NO_HASH,
+    "rival": Optional(HASH),
+    "against_rival": Optional(INTERVAL),
+    "rival_difference": Optional(INTERVAL),
     "difference": Maybe(INTERVAL),
     "recipe_alone": Maybe(INTERVAL),
     "architecture_alone": Maybe(INTERVAL),
@@ -54,7 +57,14 @@ REPORTS = {
     "created": str,
     "versions": Named(str),
     "machine": {"system": str, "cores": Maybe(COUNT), "memory_bytes": COUNT},
-    "settings": {"budget": BUDGET, "data": Maybe(str), "seed": SEED, "workers": Between(1, 1024), "strategy": str},
+    "settings": {
+        "budget": BUDGET,
+        "data": Maybe(str),
+        "seed": SEED,
+        "workers": Between(1, 1024),
+        "strategy": str,
+        "control": Optional(str),
+    },
     "data": {"name": str, "hash": str},
     "baselines": Named(HASH),
     "state": re.compile("search|confirm|finished|stopped"),
@@ -75,6 +85,8 @@ TASK = {
     "split": re.compile("validation|test"),
     "operator": str,
     "parents": Every(HASH),
+    "arm": Optional(re.compile("search|control")),
+    "proposal": Optional(Between(-1, 2**63 - 1)),
 }
 PLAN = Exactly(
     {
@@ -86,6 +98,8 @@ PLAN = Exactly(
         "seeds": Every(SEED),
         "winner": NO_HASH,
         "control": NO_HASH,
+        "rivals": Optional(Every(HASH)),
+        "rival": Optional(NO_HASH),
     }
 )
 GOES_ON = REPORTS | {

@@ -9,9 +9,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,17 @@ from foundry.compiler.emit import emit
 from foundry.data.corpus import Corpus, load_corpus
 from foundry.dsl.check import load_program
 from foundry.evals.rungs import RUNGS
-from foundry.evals.statistics import WORSE
-from foundry.search import candidates, confirm
+from foundry.evals.statistics import CONFIRMED, WORSE
+from foundry.search import candidates, confirm, reduction
 from foundry.search.archive import Archive, ArchiveError
 from foundry.search.confirm import Plan
 from foundry.search.description import GOES_ON, require
+from foundry.search.minimal import Minimal
+from foundry.search.panel import Scores, Wanted
 from foundry.search.population import Individual
 from foundry.search.schedule import GRACE, PATIENCE, Schedule, first_compute, rungs_from
 from foundry.search.settings import Result, Running, Score, Settings, Snapshot
-from foundry.search.state import State, Task, new_run, open_state
+from foundry.search.state import CHILDREN, State, Task, new_run, open_state
 from foundry.search.workers import Finished, Job, Workers
 
 TICK = 0.25  # seconds between snapshots
@@ -65,6 +67,7 @@ class Evolution:
         self.left_over = left_over
         self.notify: Callable[[Snapshot], None] = lambda snapshot: None
         self.phase = "starting"
+        self.schedule: Schedule | None = None  # in the search alone
         self.stopping = False
         self.leaving = False  # Python swallows an interrupt inside a weak reference's callback: it is raised again
         self._told = self._beaten = 0.0
@@ -77,6 +80,8 @@ class Evolution:
             state.save()
         if state.run["state"] == "confirm":
             state.run["result"] = self._confirm()
+            if state.run["result"]["verdict"] == CONFIRMED and not self.stopping:
+                self._reduce()
             state.run["state"] = "stopped" if self.stopping else "finished"
             state.run["busy_share"] = round(self.workers.busy_share, 4)
             state.save()
@@ -93,7 +98,7 @@ class Evolution:
             state.run["rungs"] = rungs_from(first)
             state.save()
         self.phase = "search"
-        schedule = Schedule(state, self.left_over)
+        schedule = self.schedule = Schedule(state, self.left_over)
         while not (self.stopping or schedule.over):
             self._fill(schedule.next)
             if not self.workers.running:
@@ -103,6 +108,7 @@ class Evolution:
             self._wait()
             schedule.measure_noise()
         self._let_stragglers_end(schedule.limit)
+        self.schedule = None
 
     def _let_stragglers_end(self, limit: float) -> None:
         """Wait a little for the last evaluations of the search; those that take longer are dropped."""
@@ -126,6 +132,10 @@ class Evolution:
                 plan = confirm.with_winner(state, plan)
                 state.events.append(f"{state.name(plan.winner)} is the winner on validation text")
                 self._note(plan)
+            if (shorter := confirm.shortened(state, plan)) != plan:
+                state.events.append(f"clear after {len(shorter.seeds)} pairs")
+                plan = shorter
+                self._note(plan)
             self._fill(partial(self._next_of, plan))
             if plan.winner and self.workers.free and (longer := self._with_another_seed(plan)):
                 plan = longer
@@ -136,6 +146,39 @@ class Evolution:
                 self._wait()
         self._drop_running()
         return confirm.summary(state, plan if plan.winner else confirm.with_winner(state, plan))
+
+    def _reduce(self) -> None:
+        """Reduce the winner to what it needs, as far as the budget goes."""
+        state, plan = self.state, plan_from(self.state.run["confirmation"])
+        begun = reduction.begin(state, plan, self._left()) if plan else None
+        if plan is None or begun is None:
+            return
+        self.phase = "reduce"
+        base, study = begun
+        try:
+            wanted = next(study)
+            while True:
+                wanted = study.send(self._measured(plan.winner, wanted))
+        except StopIteration as end:
+            found: Minimal = end.value
+        self._drop_running()
+        if found.complete:
+            reduction.keep(state, plan, base, found)
+            state.events.append(f"{len(found.edits)} of its edits are needed, {len(found.dropped)} are not")
+
+    def _measured(self, winner: str, wanted: Sequence[Wanted]) -> Scores | None:
+        """What came of what a study wants; None where the budget is spent."""
+        state = self.state
+        tasks = [reduction.task(state, winner, one) for one in wanted]
+        waiting = list({task.eval_id: task for task in tasks if task.eval_id not in state.done}.values())
+        if reduction.cost(state, winner, [task.compute for task in waiting]) > self._left():
+            return None
+        while waiting or self.workers.running:
+            self._fill(lambda: waiting.pop(0) if waiting else None)
+            if self.stopping or self._out_of_time():
+                return None
+            self._wait()
+        return reduction.scores(state, tasks)
 
     def _with_another_seed(self, plan: Plan) -> Plan | None:
         return None if self.stopping else confirm.with_another_seed(self.state, plan, self._left())
@@ -187,7 +230,11 @@ class Evolution:
         text = state.candidate(task.genome_hash).text
         state.begin(task)
         limit = PATIENCE * expected + GRACE
-        self.workers.start(Job(task.eval_id, text, self.corpus, task.compute, task.seed, task.split, limit))
+        job = Job(task.eval_id, text, self.corpus, task.compute, task.seed, task.split, limit)
+        if self.schedule is not None and task.purpose in CHILDREN:
+            job = replace(job, probe=task.rung == 0, known=state.known(task), limits=self.schedule.limits(task))
+            job = replace(job, screen=self.schedule.screen(task))
+        self.workers.start(job)
 
     def _wait(self) -> None:
         """Write down what finishes within a tick; tell whoever watches."""

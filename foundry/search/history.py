@@ -11,8 +11,8 @@ from typing import Any
 from foundry.compiler.compare import describe_difference
 from foundry.dsl.diagnostics import GenomeError
 from foundry.search.archive import Archive, ArchiveError
-from foundry.search.population import CONTROL, SEED, TUNE
-from foundry.search.standings import score
+from foundry.search.bandit import Trial, operators_of, trials
+from foundry.search.population import CONTROL, SEARCH_ARM, SEED, TUNE, Population, population_of
 from foundry.search.tune import learning_rate
 
 Row = Mapping[str, Any]
@@ -34,8 +34,14 @@ class Step:
 
 @dataclass(frozen=True)
 class OperatorRecord:
-    """What came of an operator's children at the first rung. `better`: ahead of their first parent on the
-    same seed; `compared`: those for which that is known. `gain`: the largest such lead, bits per byte."""
+    """What an operator earned.
+
+    children: with a result at the first rung; failed: those that gave none. compared: those for which it is known
+        how far ahead of their best parent they were there; better: ahead at all; wins: by more than the noise.
+    gain: the largest lead, bits per byte. earned: the leads of all wins, added up.
+    promoted: children that a longer rung saw. in_line: steps of the winner's line of descent.
+    compute: flop spent on its children in the search, all rungs.
+    """
 
     operator: str
     children: int
@@ -43,6 +49,16 @@ class OperatorRecord:
     compared: int
     better: int
     gain: float | None
+    wins: int = 0
+    promoted: int = 0
+    in_line: int = 0
+    compute: float = 0.0
+    earned: float = 0.0
+
+    @property
+    def gain_per_compute(self) -> float:
+        """Bits per byte won per flop; 0 where nothing was spent."""
+        return self.earned / self.compute if self.compute else 0.0
 
 
 @dataclass(frozen=True)
@@ -75,19 +91,16 @@ def names(archive: Archive) -> dict[str, str]:
 
 def lineage(archive: Archive, genome_hash: str) -> list[Step]:
     """The winner's line of first parents, from the genome that the search started from to itself."""
+    archived = archive.rows()
     rows: dict[str, Row] = {}
     scores: dict[str, dict[int, float]] = defaultdict(dict)
-    for row in archive.rows():
+    for row in archived:
         rows.setdefault(row["genome_hash"], row)
         if row["status"] == "ok" and row["val_bpb"] is not None:
             scores[row["genome_hash"]].setdefault(row["rung"], row["val_bpb"])
-    line, here = [], genome_hash
-    while here and here not in line:
-        line.append(here)
-        parents = rows[here]["parent_hashes"] if here in rows else ()
-        here = parents[0] if parents else ""
+    line = descent(archived, genome_hash)
     known, steps = names(archive), []
-    for index, step in enumerate(reversed(line)):
+    for index, step in enumerate(line):
         born = rows.get(step)
         rung = max(scores[step], default=None)
         steps.append(
@@ -98,7 +111,7 @@ def lineage(archive: Archive, genome_hash: str) -> list[Step]:
                 other_parents=tuple(known.get(p, p[:8]) for p in born["parent_hashes"][1:]) if born else (),
                 rung=rung,
                 bits_per_byte=scores[step][rung] if rung is not None else None,
-                changes=changes(archive, line[len(line) - index], step) if index else (),
+                changes=changes(archive, line[index - 1], step) if index else (),
             )
         )
     return steps
@@ -113,26 +126,59 @@ def changes(archive: Archive, before: str, after: str) -> tuple[str, ...]:
         return (str(error),)
 
 
-def operators(rows: Iterable[Row]) -> list[OperatorRecord]:
-    """Every operator's record, the most successful first. Baselines and controls are not children."""
-    first = [row for row in rows if row["rung"] == 0]
-    scores = {(row["genome_hash"], row["seed"]): score(row) for row in first if row["status"] == "ok"}
-    groups: dict[str, list[Row]] = defaultdict(list)
-    for row in first:
-        if row["operator"] not in (SEED, CONTROL):
-            groups[row["operator"]].append(row)
-    records = []
-    for operator, made in groups.items():
-        leads = []
-        for row in made:
-            own = scores.get((row["genome_hash"], row["seed"]))
-            parent = scores.get((row["parent_hashes"][0], row["seed"])) if row["parent_hashes"] else None
-            if own is not None and parent is not None:
-                leads.append(parent - own)
-        better = [lead for lead in leads if lead > 0]
-        failed = sum(row["status"] != "ok" for row in made)
-        records.append(OperatorRecord(operator, len(made), failed, len(leads), len(better), max(better, default=None)))
-    return sorted(records, key=lambda r: (-r.better / max(r.compared, 1), -r.children))
+def operators(rows: Iterable[Row], winner: str = "") -> list[OperatorRecord]:
+    """Every operator's record in the search, what earned most per compute first; `winner` is a genome hash.
+
+    Baselines, learning rates and controls are not children. One that several operators made counts for each.
+    """
+    rows = [row for row in rows if (row.get("arm") or SEARCH_ARM) == SEARCH_ARM and row["operator"] != CONTROL]
+    population = population_of(rows)
+    made: dict[str, list[Trial]] = defaultdict(list)
+    for trial in trials(population):
+        for operator in operators_of(trial.operator):
+            made[operator].append(trial)
+    spent: Counter[str] = Counter()
+    for row in rows:
+        if row.get("test_bpb") is None:
+            own = row.get("compute_spent")
+            for operator in operators_of(row["operator"]):
+                spent[operator] += row["compute_budget"] if own is None else own
+    steps = [population.individuals[step].operator for step in descent(rows, winner) if step in population]
+    line = Counter(operator for step in steps for operator in operators_of(step))
+    records = [
+        _record(operator, found, population, line[operator], spent[operator]) for operator, found in made.items()
+    ]
+    return sorted(records, key=lambda r: (-r.gain_per_compute, -r.better / max(r.compared, 1), -r.children))
+
+
+def _record(operator: str, made: list[Trial], population: Population, in_line: int, compute: float) -> OperatorRecord:
+    leads = [trial.lead for trial in made if trial.lead is not None]
+    better = [lead for lead in leads if lead > 0]
+    return OperatorRecord(
+        operator=operator,
+        children=len(made),
+        failed=sum(trial.failed for trial in made),
+        compared=len(leads),
+        better=len(better),
+        gain=max(better, default=None),
+        wins=sum(trial.won for trial in made),
+        promoted=sum(any(rung > 0 for rung, _ in population.individuals[t.genome_hash].tried) for t in made),
+        in_line=in_line,
+        compute=compute,
+        earned=sum(trial.lead for trial in made if trial.won and trial.lead is not None),
+    )
+
+
+def descent(rows: Iterable[Row], genome_hash: str) -> list[str]:
+    """The line of first parents of a genome, from the one that the search started from to itself."""
+    parents: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        parents.setdefault(row["genome_hash"], tuple(row["parent_hashes"]))
+    line, here = [], genome_hash
+    while here and here not in line:
+        line.append(here)
+        here = next(iter(parents.get(here, ())), "")
+    return line[::-1]
 
 
 def failures(rows: Iterable[Row]) -> list[Failures]:

@@ -21,6 +21,7 @@ from foundry.dsl.syntax import Genome
 from foundry.generate.draw import Draw, drawing, weighted
 from foundry.generate.naming import name_functions
 from foundry.generate.trees import size, tidy
+from foundry.generate.vocabulary import uses_withheld
 from foundry.search.variation.arguments import extend_argument, set_argument, unset_argument
 from foundry.search.variation.attending import sink_or_top
 from foundry.search.variation.blocks import delete_binding, insert_binding, parallel, rewire
@@ -218,14 +219,21 @@ def mutate(
     raise Barren("no operator found a different genome")
 
 
-def crossover(text_a: str, text_b: str, rng: random.Random | Draw, tally: Tally | None = None) -> Child:
-    """The first genome with a part of the second, different from both.
+def crossover(
+    text_a: str,
+    text_b: str,
+    rng: random.Random | Draw,
+    tally: Tally | None = None,
+    weights: Mapping[str, float] | None = None,
+) -> Child:
+    """The first genome with a part of the second, different from both. `weights` and `tally` as in `mutate`.
 
     Raises:
         GenomeError: a parent has errors. Barren: nothing different was found.
     """
     a, b, draw = subject(text_a), subject(text_b), drawing(rng)
-    options = [(crossing.weight, crossing) for crossing in CROSSINGS.values()]
+    shares = {name: crossing.weight for name, crossing in CROSSINGS.items()} | dict(weights or {})
+    options = [(shares[name], crossing) for name, crossing in CROSSINGS.items() if shares[name] > 0]
     for _ in range(PATIENCE):
         if not options:
             break
@@ -248,6 +256,9 @@ def _accept(tree: Genome, operator: str, parents: tuple[Subject, ...], tally: Ta
     text = format_genome(tree)
     checked = examine(text)
     if checked.program is None or size(tree) > MAX_NODES:
+        _count(tally, "refused", operator)
+        return None
+    if uses_withheld(tree):
         _count(tally, "refused", operator)
         return None
     if canonical_hash(checked.program) in {parent.hash for parent in parents}:

@@ -5,18 +5,23 @@ Everything that comes from a genome, a file name or a machine is escaped.
 
 from __future__ import annotations
 
-import html
+import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from foundry.dsl.check import load_program
+from foundry.dsl.diagnostics import GenomeError
 from foundry.search import history, verdict
 from foundry.search.archive import Archive
 from foundry.search.description import REPORTS, require
+from foundry.search.noise import noise_by_rung
+from foundry.search.page import bullets, coloured, escaped, section, table
 from foundry.search.plots import Curve, Panel, Point, compact, loss_curves, scatter
 from foundry.search.standings import Standing, standings
+from foundry.search.state import SEED_SPAN
+from foundry.search.traits import traits
 
 Row = dict[str, Any]
 DRAWN = 400  # points of each rung at most, the best ones
@@ -52,8 +57,10 @@ def report_page(archive: Archive) -> str:
         _winner(archive, run),
         _curves(archive, run, rows),
         _costs(archive, run, rows),
+        _reduction(archive),
         _lineage(archive, run),
-        _operators(rows),
+        _operators(rows, run),
+        _savings(rows),
         _failures(rows),
         _facts(archive, run, rows),
     )
@@ -62,7 +69,7 @@ def report_page(archive: Archive) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{_text(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<title>{escaped(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
         f"{_head(archive, run, rows)}\n{''.join(sections)}</body>\n</html>\n"
     )
 
@@ -75,12 +82,12 @@ def _head(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
     first, _, rest = sentence.partition(":")
     result = run.get("result") or {}
     kind = "confirmed" if result.get("verdict") == "confirmed" else "worse" if result.get("verdict") == "worse" else ""
-    head = f"<b>{_text(first)}:</b>{_text(rest)}" if rest else _text(sentence)
+    head = f"<b>{escaped(first)}:</b>{escaped(rest)}" if rest else escaped(sentence)
     genomes = len({row["genome_hash"] for row in rows})
     seconds = sum(session["seconds"] for session in run["sessions"])
     told = f"{archive.folder.resolve().name} · {genomes} genomes in {len(rows)} evaluations · {_duration(seconds)}"
-    warnings = "".join(f'<p class="warning">{_text(warning)}</p>' for warning in archive.warnings)
-    return f'<header><p>{_text(told)}</p><h1 class="{kind}">{head}</h1></header>\n{warnings}'
+    warnings = "".join(f'<p class="warning">{escaped(warning)}</p>' for warning in archive.warnings)
+    return f'<header><p>{escaped(told)}</p><h1 class="{kind}">{head}</h1></header>\n{warnings}'
 
 
 def _confirmation(archive: Archive) -> str:
@@ -93,7 +100,7 @@ def _confirmation(archive: Archive) -> str:
         seeds = ", ".join("–" if score is None else f"{score:.3f}" for score in arm.scores)
         mean = "no score" if arm.mean is None else f"{arm.mean:.3f}"
         cells.append([verdict.ROLES[arm.role], arm.name, mean, seeds, f"{arm.learning_rate:g}"])
-    table = _table(
+    compared = table(
         ["on test text", "genome", "bits per byte", "by seed", "learning rate"], cells, numbers=(2, 3, 4), winner=0
     )
     shares = []
@@ -101,17 +108,19 @@ def _confirmation(archive: Archive) -> str:
         ("difference", "winner − best tuned baseline"),
         ("architecture_alone", "of that, its architecture (winner − third row)"),
         ("recipe_alone", "of that, its recipe (third row − baseline)"),
+        ("against_rival", "winner − best of the random control"),
     ):
         d = result.get(key)
         if d:
             shares.append([what, verdict.signed(d["mean"]), verdict.bounds(d), str(d["n"])])
-    difference = _table(["difference in bits per byte", "mean", "95 % interval", "pairs"], shares, numbers=(1, 2, 3))
+    difference = table(["difference in bits per byte", "mean", "95 % interval", "pairs"], shares, numbers=(1, 2, 3))
     sigma = result.get("sigma")
     noise = "" if sigma is None else f" One evaluation of the baseline varies by ±{sigma:.3f} (one standard deviation)."
     told = (
-        f"Each trained for {compact(result['compute'])} FLOP on the same fresh seeds.{noise} {verdict.picking(archive)}"
+        f"Each trained for {compact(result['compute'])} FLOP on the same fresh seeds.{noise} "
+        f"{verdict.picking(archive)} {verdict.against_random(archive)}"
     )
-    return _section("Confirmation", f'{table}{difference}<p class="note">{_text(told)}</p>')
+    return section("Confirmation", f'{compared}{difference}<p class="note">{escaped(told)}</p>')
 
 
 def _winner(archive: Archive, run: Row) -> str:
@@ -124,12 +133,21 @@ def _winner(archive: Archive, run: Row) -> str:
         if run["result"]["winner"]
         else f"The best baseline, {names.get(best, best[:8])}"
     )
-    body = f"<pre>{_genome(archive.genome(best))}</pre>"
+    body = f"<pre>{coloured(archive.genome(best))}</pre>"
+    body += f'<p class="note">It has {escaped(", ".join(found))}.</p>' if (found := _traits(archive, best)) else ""
     ancestor = history.lineage(archive, best)[0]
     if ancestor.genome_hash != best:
         changes = history.changes(archive, ancestor.genome_hash, best)
-        body += f"<h3>Against {_text(ancestor.name)}, which it descends from</h3>{_list(changes)}"
-    return _section(heading, body)
+        body += f"<h3>Against {escaped(ancestor.name)}, which it descends from</h3>{bullets(changes)}"
+    return section(heading, body)
+
+
+def _traits(archive: Archive, genome_hash: str) -> tuple[str, ...]:
+    """The known mechanisms that a genome has, spelled in whatever way."""
+    try:
+        return traits(load_program(archive.genome(genome_hash)))
+    except GenomeError as error:
+        raise archive.damaged(genome_hash, error) from None
 
 
 def _curves(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
@@ -146,8 +164,8 @@ def _curves(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
     if best and best not in firsts:
         firsts[best] = "winner"
     figures.append(("At the first rung, where every baseline ran as it is written", _curves_of(rows, 0, firsts, best)))
-    body = "".join(f"<h3>{_text(name)}</h3>{loss_curves(curves)}" for name, curves in figures if curves)
-    return _section("Loss curves", body) if body else ""
+    body = "".join(f"<h3>{escaped(name)}</h3>{loss_curves(curves)}" for name, curves in figures if curves)
+    return section("Loss curves", body) if body else ""
 
 
 def _curves_of(rows: Iterable[Row], rung: int, labels: dict[str, str], winner: str) -> list[Curve]:
@@ -187,7 +205,7 @@ def _costs(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
         "Each point is a genome at a rung; the fuller its colour, the longer it trained. ★ winner, ◇ baseline. "
         "The line joins the genomes of the longest rung that none beats in both respects."
     )
-    return _section(
+    return section(
         "What it costs", f'{scatter(panels, tables[0][0])}<p class="note">{note}</p>{_leaders(tables, names)}'
     )
 
@@ -203,7 +221,7 @@ def _leaders(tables: Sequence[tuple[int, Sequence[Standing]]], names: dict[str, 
         for s in found[:8]
     ]  # fmt: skip
     headings = ["genome", "bits per byte", "made by", "parameters", "FLOPs/token", "cache B/token"]
-    return f"<h3>The best at rung {rung}, on validation text</h3>{_table(headings, cells, numbers=(1, 3, 4, 5))}"
+    return f"<h3>The best at rung {rung}, on validation text</h3>{table(headings, cells, numbers=(1, 3, 4, 5))}"
 
 
 def _lineage(archive: Archive, run: Row) -> str:
@@ -215,38 +233,98 @@ def _lineage(archive: Archive, run: Row) -> str:
         score = "" if step.bits_per_byte is None else f" · {step.bits_per_byte:.3f} at rung {step.rung}"
         others = f" with {', '.join(step.other_parents)}" if step.other_parents else ""
         items.append(
-            f"<li><code>{_text(step.name)}</code> <span class=note>{_text(step.operator + others + score)}</span>"
-            f"{_list(step.changes)}</li>"
+            f"<li><code>{escaped(step.name)}</code> <span class=note>{escaped(step.operator + others + score)}</span>"
+            f"{bullets(step.changes)}</li>"
         )
-    return _section("Lineage of the winner", f'<ol class="line">{"".join(items)}</ol>')
+    return section("Lineage of the winner", f'<ol class="line">{"".join(items)}</ol>')
 
 
-def _operators(rows: Sequence[Row]) -> str:
+def _operators(rows: Sequence[Row], run: Row) -> str:
     cells = []
-    for record in history.operators(rows):
-        better = f"{record.better} of {record.compared}" if record.compared else ""
+    for record in history.operators(rows, (run.get("result") or {}).get("winner") or ""):
         gain = "" if record.gain is None else f"{record.gain:.3f}"
-        cells.append([record.operator, str(record.children), better, gain, str(record.failed)])
+        earned = f"{1e12 * record.gain_per_compute:.3f}" if record.wins else ""
+        cells.append(
+            [
+                record.operator, str(record.children), str(record.failed), f"{record.better} of {record.compared}",
+                str(record.wins), str(record.promoted), str(record.in_line or ""), gain, compact(record.compute),
+                earned,
+            ]
+        )  # fmt: skip
     if not cells:
         return ""
     note = (
-        "Ahead of the parent: at the first rung, on the same seed. Some of it is noise, which is why there are rungs."
+        "Ahead: of all parents, at the first rung, on the same seed; a win is ahead by more than the noise. Earned: "
+        "bits per byte of all wins for each 10¹² FLOP that the operator's children cost. A bandit gives the shares."
     )
-    headings = ["operator", "children", "ahead of their parent", "largest gain", "failed"]
-    return _section("Operators", f'{_table(headings, cells, numbers=(1, 2, 3, 4))}<p class="note">{note}</p>')
+    headings = [
+        "operator", "children", "failed", "ahead", "wins", "promoted", "in the winner's line", "largest gain", "FLOP",
+        "earned",
+    ]  # fmt: skip
+    return section("Operators", f'{table(headings, cells, numbers=range(1, 10))}<p class="note">{note}</p>')
+
+
+def _reduction(archive: Archive) -> str:
+    """What of the winner is needed, where that was found out."""
+    data = reduced(archive)
+    if data is None:
+        return ""
+    names = history.names(archive)
+    cells = [["; ".join(edit["changes"]), saved(edit["saves"])] for edit in data["edits"]]
+    told = f"Against {names.get(data['baseline'], data['baseline'][:8])}, on validation text: the winner saves "
+    told += f"{saved(data['full_gain'])} bits per byte, and what is left of it {saved(data['gain'])}"
+    told += "." if data["keeps"] else ", so that it does not keep the gain on fresh seeds."
+    dropped = [change for edit in data["dropped"] for change in edit]
+    body = table(["edit", "bits per byte that it saves, 95 % interval"], cells) if cells else ""
+    body += f"<h3>What brings nothing</h3>{bullets(dropped)}" if dropped else ""
+    return section("What of the winner is needed", f'{body}<p class="note">{escaped(told)}</p>')
+
+
+def reduced(archive: Archive) -> Row | None:
+    """What `minimal.json` says of the winner, None where there is none."""
+    try:
+        data = json.loads((archive.folder / "minimal.json").read_bytes())
+        return data if data["winner"] == (archive.read_run().get("result") or {}).get("winner") else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def saved(figure: Row | None) -> str:
+    """Bits per byte with their interval."""
+    if figure is None:
+        return "?"
+    return f"{figure['mean']:.3f} ({verdict.signed(figure['low'])} … {verdict.signed(figure['high'])})"
+
+
+def _savings(rows: Sequence[Row]) -> str:
+    """What was not paid for: duplicates, genomes that were given up or refused by cheap signals."""
+    kinds = (
+        ("computes the same as another genome", [r for r in rows if r["shared_with"]]),
+        ("given up by its loss curve", [r for r in rows if r["status"] == "abandoned"]),
+        ("refused by cheap signals", [r for r in rows if r["error_code"] == "screened"]),
+    )
+    cells = []
+    for what, found in kinds:
+        if found:
+            spared = sum(r["compute_budget"] - r["compute_spent"] for r in found)
+            share = spared / max(1.0, sum(r["compute_budget"] for r in rows))
+            cells.append([what, str(len(found)), compact(spared), f"{share:.1%}"])
+    if not cells:
+        return ""
+    headings = ["an evaluation that", "how many", "FLOP not spent", "of all that was asked for"]
+    return section("What was not paid for", table(headings, cells, numbers=(1, 2, 3)))
 
 
 def _failures(rows: Sequence[Row]) -> str:
     found = history.failures(rows)
     if not found:
-        return _section("Failures", "<p>No evaluation failed.</p>")
+        return section("Failures", "<p>No evaluation failed.</p>")
     cells = [[f.status, f.error_code, str(f.count), f"genomes/{f.example}.genome"] for f in found]
-    return _section("Failures", _table(["status", "because", "evaluations", "for example"], cells, numbers=(2,)))
+    return section("Failures", table(["status", "because", "evaluations", "for example"], cells, numbers=(2,)))
 
 
 def _facts(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
     settings, data, versions, machine = run["settings"], run["data"], run["versions"], run["machine"]
-    noise = run.get("noise")
     memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB"
     facts = {
         "run": f"{run['run_id']}, begun {run['created']}, {len(run['sessions'])} session(s)",
@@ -255,9 +333,11 @@ def _facts(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
         "seed": str(settings["seed"]),
         "workers": str(settings["workers"]),
         "rungs": ", ".join(compact(rung["compute"]) for rung in run["rungs"]) + " FLOP",
-        "noise": "not measured"
-        if not noise
-        else f"±{noise['sigma']:.3f} bits per byte at rung 0 (one standard deviation)",
+        "noise": "; ".join(
+            f"±{one.sigma:.3f} at rung {one.rung} on {one.split} text ({one.n} evaluations of {one.genomes})"
+            for one in noise_by_rung(rows, seeds_of(run))
+        )
+        or "not measured",
         "seeds used": ", ".join(map(str, sorted({row["seed"] for row in rows}))) or "none",
         "text": f"{data['name']}, content hash {data['hash']}",
         "machine": f"{machine['system']}, {machine['cores']} cores, {memory}",
@@ -265,11 +345,12 @@ def _facts(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
     }
     if run.get("busy_share") is not None:
         facts["workers busy"] = f"{run['busy_share']:.1%} of the time"
-    body = "".join(f"<dt>{_text(name)}</dt><dd>{_text(value)}</dd>" for name, value in facts.items())
+    body = "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(value)}</dd>" for name, value in facts.items())
     again = f"foundry evolve --budget {_budget(settings['budget'])} --seed {settings['seed']}"
     again += "" if settings["strategy"] == "evolve" else f" --strategy {settings['strategy']}"
+    again += f" --control {settings['control']}" if settings.get("control") else ""
     again += f" --data {settings['data']}" if settings["data"] else ""
-    return _section("Settings", f"<dl>{body}</dl><h3>The same search again</h3><pre>{_text(again)}</pre>")
+    return section("Settings", f"<dl>{body}</dl><h3>The same search again</h3><pre>{escaped(again)}</pre>")
 
 
 # What they are made of ----------------------------------------------------------------------------------------------
@@ -281,56 +362,14 @@ def _best(run: Row) -> str:
     return str(result.get("winner") or result.get("baseline") or "")
 
 
-def _text(value: object) -> str:
-    """Escaped, and without the halves of characters that JSON can spell and no file can hold."""
-    return html.escape(str(value).encode("utf-8", "replace").decode())
-
-
-def _section(heading: str, body: str) -> str:
-    return f"<section><h2>{_text(heading)}</h2>\n{body}\n</section>\n"
-
-
-def _list(items: Iterable[str]) -> str:
-    body = "".join(f"<li>{_text(item)}</li>" for item in items)
-    return f"<ul>{body}</ul>" if body else ""
-
-
-def _table(
-    headings: Sequence[str], cells: Sequence[Sequence[str]], numbers: Sequence[int] = (), winner: int = -1
-) -> str:
-    """A table; `numbers` are the columns aligned to the right, `winner` the row that stands out."""
-
-    def line(tag: str, values: Sequence[str]) -> str:
-        return "".join(
-            f'<{tag} class="number">{_text(value)}</{tag}>' if column in numbers else f"<{tag}>{_text(value)}</{tag}>"
-            for column, value in enumerate(values)
-        )
-
-    body = "".join(
-        f'<tr class="winner">{line("td", row)}</tr>\n' if index == winner else f"<tr>{line('td', row)}</tr>\n"
-        for index, row in enumerate(cells)
-    )
-    return (
-        f'<div class="wide"><table><thead><tr>{line("th", headings)}</tr></thead><tbody>\n{body}</tbody></table></div>'
-    )
-
-
-def _genome(text: str) -> str:
-    """A genome's text as HTML: comments, numbers, and the names that it defines set apart."""
-    pattern = re.compile(
-        r"(?P<c>\#[^\n]*)|(?P<k>@foundry|\bfn\b|^[A-Za-z_]\w*)|(?P<n>\b\d[\d.]*(?:e[-+]?\d+)?\b)", re.MULTILINE
-    )
-    out, end = [], 0
-    for match in pattern.finditer(text):
-        out.append(_text(text[end : match.start()]))
-        out.append(f'<span class="{match.lastgroup}">{_text(match[0])}</span>')
-        end = match.end()
-    return "".join(out) + _text(text[end:])
-
-
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def seeds_of(run: Row) -> dict[int, int]:
+    """The seed by which each rung of the search ranks genomes."""
+    return {rung: SEED_SPAN * run["settings"]["seed"] + rung for rung in range(len(run["rungs"]))}
 
 
 def _budget(budget: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 In this order: what a killed run left under way; the baselines at the first rung, and the best of them with
 other seeds, for the noise; promotions; learning rates of baselines and of promising children; new children.
-There are no generations and nobody waits for anybody.
+There are no generations and nobody waits for anybody. With a control, the arm that has spent less comes first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 from foundry.dsl.diagnostics import GenomeError
 from foundry.evals.rungs import RUNGS
+from foundry.evals.screen import Screen
 from foundry.evals.statistics import noise
-from foundry.search import candidates
+from foundry.search import abandon, candidates, predictors
 from foundry.search.budget import Budget
 from foundry.search.population import SEED, TUNE, Individual
 from foundry.search.proposals import Proposal, propose
@@ -31,6 +32,8 @@ FINALISTS = 3
 PATIENCE = 4  # times the expected seconds, plus GRACE, is an evaluation's time limit
 GRACE = 5.0
 LEAST = 6e10  # flop at the first rung: a dozen steps and more for any genome of proxy size
+SCREEN_EVERY = 10  # evaluations
+UNSCREENED = 4  # one in so many children
 SHORTEST_SEARCH = 0.35  # of the budget, where the machine is so slow that confirmation needs more than the rest
 
 
@@ -70,8 +73,10 @@ class Schedule:
         self.state = state
         names = set(Task.__dataclass_fields__)
         self._again = [Task(**{k: v for k, v in entry.items() if k in names}) for entry in left_over]
-        self._ahead: Proposal | None = None
+        self._ahead: dict[str, Proposal | None] = {}  # by arm
         self._barren = 0
+        self._screen: Screen | None = None
+        self._screened = 0  # evaluations that it rests on
         settings = state.run["settings"]
         self.workers, self.strategy = settings["workers"], settings["strategy"]
 
@@ -102,8 +107,9 @@ class Schedule:
 
     def prepare(self) -> None:
         """Make the next proposal while all workers are busy."""
-        if self._ahead is None and self._may_propose():
-            self._ahead = self._propose()
+        arm = self.state.arms[0]
+        if self._ahead.get(arm) is None and self._may_propose():
+            self._ahead[arm] = self._propose(arm)
 
     def _fits(self, task: Task) -> bool:
         state = self.state
@@ -114,20 +120,27 @@ class Schedule:
 
     def _task(self, individual: Individual, rung: int, purpose: str) -> Task:
         seed = self.state.search_seed(rung)
-        return Task(individual.genome_hash, rung, seed, self.state.rungs[rung], purpose)
+        return Task(individual.genome_hash, rung, seed, self.state.rungs[rung], purpose, arm=individual.arm)
 
     def _options(self) -> Iterator[Task]:
         while self._again:
             yield self._again.pop(0)
         yield from self._calibration()
-        yield from self._promotions()
-        if self._tuning_is_due():
-            yield from self._tuning()
+        yield from self._tuned_baselines()
+        for arm in self.state.arms:
+            yield from self._promotions(arm)
+            if self._tuning_is_due():
+                yield from self._tuning(arm)
+            yield from self._children(arm)
+
+    def _children(self, arm: str) -> Iterator[Task]:
         if self._may_propose():
-            proposal, self._ahead = self._ahead or self._propose(), None
+            proposal = self._ahead.pop(arm, None) or self._propose(arm)
             if proposal is not None:
-                individual = self.state.add(proposal.candidate, proposal.operator, proposal.parents)
-                self.state.run["proposals"] = proposal.number + 1
+                individual = self.state.add(
+                    proposal.candidate, proposal.operator, proposal.parents, arm, proposal.number
+                )
+                self.state.run["proposals"] = max(self.state.run["proposals"], proposal.number + 1)
                 yield self._task(individual, 0, "child")
 
     # Calibration -----------------------------------------------------------------------------------
@@ -165,23 +178,54 @@ class Schedule:
 
     # Promotions ------------------------------------------------------------------------------------
 
-    def _promotions(self) -> Iterator[Task]:
+    @property
+    def _late(self) -> bool:
+        return self.state.spent > LATE * self.limit
+
+    def places(self, rung: int) -> int | None:
+        """How many of a rung move up whatever their number; None where it is the best third alone."""
+        return (FINALISTS if rung == 1 else FINALISTS + 1) if self._late else None
+
+    def _promotions(self, arm: str) -> Iterator[Task]:
         population = self.state.population
-        late = self.state.spent > LATE * self.limit
         for rung in reversed(range(len(self.state.rungs) - 1)):
-            if rung == 1:
-                yield from self._tuned_baselines(late)
-            places = (FINALISTS if rung == 1 else FINALISTS + 1) if late else None
-            for individual in population.promotable(rung, self.state.search_seed(rung), places):
-                if individual.top == rung:
+            for individual in population.promotable(rung, self.state.search_seed(rung), self.places(rung), arm):
+                if individual.top == rung and (rung + 1, self.state.search_seed(rung + 1)) not in individual.tried:
                     yield self._task(individual, rung + 1, "promote")
 
-    def _tuned_baselines(self, late: bool) -> Iterator[Task]:
-        """The two best learning rates of each tuned baseline at the next rung, when its trials are over or time
+    def limits(self, task: Task) -> tuple[tuple[float, float], ...]:
+        """Where the training of a task is given up: a loss from which nobody has reached what moves up."""
+        state = self.state
+        if task.purpose not in ("child", "promote") or task.seed != state.search_seed(task.rung):
+            return ()
+        place = (task.rung, task.seed)
+        tried = [i for i in state.population.children(task.arm) if place in i.tried]
+        ranked = state.population.best((i for i in tried if place in i.scores), task.rung)
+        last = task.rung == len(state.rungs) - 1
+        places = FINALISTS if last else max(self.places(task.rung) or 0, len(tried) // 3)
+        if not 0 < places < len(ranked):
+            return ()
+        wanted = ranked[places - 1].scores[place]
+        return abandon.limits(state.rows.values(), task.rung, task.seed, wanted)
+
+    def screen(self, task: Task) -> Screen | None:
+        """What new children are refused for before they are trained: signals that have been seen to help in this
+        run. Looked at again after every few evaluations. Some children pass unscreened, so that the archive goes on
+        to see what a screen would refuse."""
+        individual = self.state.population.individuals.get(task.genome_hash)
+        if task.purpose != "child" or individual is None or individual.number % UNSCREENED == 0:
+            return None
+        if len(self.state.rows) >= self._screened + SCREEN_EVERY:
+            self._screened = len(self.state.rows)
+            self._screen = predictors.screen(list(self.state.rows.values()))
+        return self._screen
+
+    def _tuned_baselines(self) -> Iterator[Task]:
+        """The two best learning rates of each tuned baseline at the last rung, when its trials are over or time
         is: rates that are level at one rung need not be at the next."""
         population = self.state.population
         for baseline in self._to_tune():
-            if late or len(population.variants(baseline)) >= self.trials:
+            if self._late or len(population.variants(baseline)) >= self.trials:
                 seed = self.state.search_seed(1)
                 pending = [v for v in population.variants(baseline) if (1, seed) not in v.tried]
                 if not pending:
@@ -206,7 +250,7 @@ class Schedule:
     def _tuning_is_due(self) -> bool:
         """Learning rates get up to half of the workers, and a share of what is spent, whichever is less."""
         state = self.state
-        tuning = [task for task in state.tasks.values() if task.purpose == "tune"]
+        tuning = [task for task in state.tasks.values() if task.purpose in ("tune", "variant")]
         if len(tuning) >= max(1, self.workers // 2):
             return False
         tried = (1, state.search_seed(1))
@@ -214,7 +258,7 @@ class Schedule:
         spent = len(rates) * state.rungs[1]
         return spent <= TUNING_SHARE * state.compute or not self._may_propose()
 
-    def _tuning(self) -> Iterator[Task]:
+    def _tuning(self, arm: str) -> Iterator[Task]:
         population = self.state.population
         scored = population.best(population.baselines(), 0)
         for baseline in scored:
@@ -222,13 +266,14 @@ class Schedule:
         for baseline in self._to_tune():
             variants = population.variants(baseline)
             if len(variants) < self.trials:
-                yield from self._variant(baseline, next_factor(self._tried(baseline), self.state.search_seed(1)))
-        children = population.best((i for i in population.children() if i.operator != TUNE), 1)
+                factor = next_factor(self._tried(baseline), self.state.search_seed(1))
+                yield from self._variant(baseline, factor, "tune")
+        children = population.best((i for i in population.children(arm) if i.operator != TUNE), 1)
         for child in children[:FINALISTS]:
             if child.rungs().get(1) is not None and len(population.variants(child)) == 1:
-                yield from self._variant(child, STEP)
+                yield from self._variant(child, STEP, "variant")
             elif child.rungs().get(1) is not None and len(population.variants(child)) == 2:
-                yield from self._variant(child, 1 / STEP)
+                yield from self._variant(child, 1 / STEP, "variant")
 
     def _to_tune(self) -> list[Individual]:
         """The best baselines, once each has run at the second rung with its own learning rate: the first, and
@@ -248,9 +293,9 @@ class Schedule:
             for v in self.state.population.variants(baseline)
         ]
 
-    def _variant(self, individual: Individual, factor: float) -> Iterator[Task]:
+    def _variant(self, individual: Individual, factor: float, purpose: str) -> Iterator[Task]:
         """The individual with another learning rate, if there is room for it and nobody is that yet."""
-        if not self._fits(self._task(individual, 1, "tune")):
+        if not self._fits(self._task(individual, 1, purpose)):
             return
         text = scale_learning_rate(self.state.candidate(individual.genome_hash).text, factor)
         try:
@@ -258,7 +303,7 @@ class Schedule:
         except GenomeError:
             return
         if candidate.genome_hash not in self.state.population:
-            yield self._task(self.state.add(candidate, TUNE, (individual.genome_hash,)), 1, "tune")
+            yield self._task(self.state.add(candidate, TUNE, (individual.genome_hash,), individual.arm), 1, purpose)
 
     # Children --------------------------------------------------------------------------------------
 
@@ -270,9 +315,10 @@ class Schedule:
             return False
         return self._fits(Task("", 0, state.search_seed(0), state.rungs[0], "child"))
 
-    def _propose(self) -> Proposal | None:
+    def _propose(self, arm: str) -> Proposal | None:
         state = self.state
-        number = state.run["proposals"]
+        ahead = [proposal.number for proposal in self._ahead.values() if proposal is not None]
+        number = max([state.run["proposals"] - 1, *ahead]) + 1
         proposal = propose(
             number,
             state.run["settings"]["seed"],
@@ -280,6 +326,7 @@ class Schedule:
             lambda genome_hash: state.candidate(genome_hash).text,
             state.band,
             self.strategy,
+            arm,
         )
         self._barren = 0 if proposal else self._barren + 1
         if proposal is None:

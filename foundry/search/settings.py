@@ -11,14 +11,26 @@ from typing import Any
 from foundry.search.budget import Budget
 from foundry.search.workers import Job
 
-STRATEGIES = ("evolve", "random")
+STRATEGIES = ("evolve", "random", "numbers")
 
 
 def proxy_job(job: Job) -> dict[str, Any]:
     """Evaluate a job by training its genome; torch is imported in the worker alone."""
     from foundry.evals.proxy import evaluate
 
-    return asdict(evaluate(job.text, job.corpus, compute=job.compute, seed=job.seed, split=job.split))
+    return asdict(
+        evaluate(
+            job.text,
+            job.corpus,
+            compute=job.compute,
+            seed=job.seed,
+            split=job.split,
+            known=job.known,
+            probe=job.probe,
+            screen=job.screen,
+            limits=job.limits,
+        )
+    )
 
 
 def cores() -> int:
@@ -34,7 +46,10 @@ class Settings:
         then that run's own.
     data: as `load_corpus` takes it. seed: of proposals, initialisations and batch orders.
     workers: evaluations at a time. memory: bytes that one evaluation may keep resident.
-    strategy: evolve, or random: the control, which draws fresh genomes and learns nothing.
+    strategy: evolve; random, which draws fresh genomes and learns nothing; or numbers, which changes the
+        numbers of the baselines alone, as Optuna proposes.
+    control: random gives half of the search to a second arm that does as `strategy` random does, beside the
+        first in one run; empty for none.
     baselines: genome text by name; None stands for the genomes that ship with foundry.
     run_job: evaluates a job in a worker; a module-level function. preload: modules it needs.
     began: the time.monotonic() from which the budget counts; None: when `evolve` is called.
@@ -47,6 +62,7 @@ class Settings:
     workers: int = field(default_factory=cores)
     resume: bool = False
     strategy: str = "evolve"
+    control: str = ""
     memory: int = 2 << 30
     baselines: Mapping[str, str] | None = None
     run_job: Callable[[Job], dict[str, Any]] = proxy_job
@@ -56,7 +72,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Running:
-    """An evaluation under way. purpose: baseline, noise, tune, child, promote, finalist or confirm."""
+    """An evaluation under way. purpose: baseline, noise, tune, variant, child, promote, finalist,
+    confirm or reduce."""
 
     name: str
     purpose: str
@@ -78,7 +95,7 @@ class Score:
 class Snapshot:
     """A run at a moment, for whoever watches.
 
-    phase: starting, search, confirm or report. spent: of the budget, in its unit; seconds: by the clock.
+    phase: starting, search, confirm, reduce or report. spent: of the budget, in its unit; seconds: by the clock.
     baselines: each at its best learning rate so far. best: the leading child.
     counts: evaluations by status. events: the last few, oldest first.
     """

@@ -24,18 +24,20 @@ from foundry.search import candidates
 from foundry.search.archive import SCHEMA_VERSION, Archive, Row
 from foundry.search.budget import Budget
 from foundry.search.candidates import Band, Candidate
-from foundry.search.population import SEED, TUNE, Individual, Population
+from foundry.search.population import CONTROL, CONTROL_ARM, SEARCH_ARM, SEED, TUNE, Individual, Population
 from foundry.search.settings import Settings
 from foundry.search.tune import learning_rate
+from foundry.search.variety import islands
 from foundry.search.workers import Finished
 
 EVENTS = 12  # kept for whoever watches
 SEED_SPAN = 10_000  # random seeds that belong to one run's seed
+CHILDREN = ("child", "promote", "variant")  # purposes of evaluations that an arm pays for
 
 
 @dataclass(frozen=True)
 class Task:
-    """An evaluation to be done. `purpose` as in `Running`."""
+    """An evaluation to be done. `purpose` as in `Running`; `arm` says whose share of the budget pays."""
 
     genome_hash: str
     rung: int
@@ -43,6 +45,7 @@ class Task:
     compute: float
     purpose: str
     split: str = "validation"
+    arm: str = SEARCH_ARM
 
     @property
     def eval_id(self) -> str:
@@ -54,12 +57,15 @@ class State:
 
     def __init__(self, archive: Archive, run: dict[str, Any], began: float):
         self.archive, self.run = archive, run
-        self.population = Population()
+        self.population = Population(islands(run["settings"]["workers"]))
+        self.rows: dict[str, Mapping[str, Any]] = {}  # of the archive, by eval_id
         self.tasks: dict[str, Task] = {}  # under way, by eval_id
         self.events: deque[str] = deque(maxlen=EVENTS)
         self.counts: Counter[str] = Counter()
         self.done: set[str] = set()
-        self.compute = 0.0
+        self.compute = 0.0  # flop spent
+        self.by_arm: Counter[str] = Counter()  # flop spent on the children of each
+        self.shared = 0  # evaluations that another one answered
         self.test_scores: dict[tuple[str, int, int], float] = {}  # (genome, rung, seed)
         self._candidates: dict[str, Candidate] = {}
         self._started = began
@@ -81,7 +87,7 @@ class State:
         """What is spent of the budget in its unit; what is under way counts."""
         match self.budget.kind:
             case "evals":
-                return len(self.done) + len(self.tasks)
+                return len(self.done) - self.shared + len(self.tasks)
             case "flop":
                 return self.compute + sum(task.compute for task in self.tasks.values())
         return self.elapsed
@@ -98,6 +104,15 @@ class State:
     def other_seed(self, number: int) -> int:
         """A seed that no rung of the search uses."""
         return SEED_SPAN * self.run["settings"]["seed"] + 10 + number
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Those that spend the budget, the one that has spent least first."""
+        arms = (SEARCH_ARM, CONTROL_ARM) if self.run["settings"].get("control") else (SEARCH_ARM,)
+        return tuple(sorted(arms, key=lambda arm: self.by_arm[arm] + self._under_way(arm)))
+
+    def _under_way(self, arm: str) -> float:
+        return sum(task.compute for task in self.tasks.values() if task.arm == arm and task.purpose in CHILDREN)
 
     @property
     def band(self) -> Band:
@@ -131,11 +146,18 @@ class State:
 
     # What happens to it ----------------------------------------------------------------------------
 
-    def add(self, candidate: Candidate, operator: str, parents: tuple[str, ...] = ()) -> Individual:
-        """Take a genome into the population, and its text into the archive."""
+    def add(
+        self,
+        candidate: Candidate,
+        operator: str,
+        parents: tuple[str, ...] = (),
+        arm: str = SEARCH_ARM,
+        number: int = -1,
+    ) -> Individual:
+        """Take a genome into the population, and its text into the archive. number: of its proposal."""
         self._candidates[candidate.genome_hash] = candidate
         self.archive.write_genome(candidate.genome_hash, candidate.text)
-        return self.population.add(candidate.genome_hash, operator, parents, candidate.family)
+        return self.population.add(candidate.genome_hash, operator, parents, candidate.family, arm, number)
 
     def begin(self, task: Task) -> None:
         """Note on disk that a task starts, so that a resumed run can do it again."""
@@ -161,7 +183,11 @@ class State:
         self.run["running"] = []
         for task in self.tasks.values():
             individual = self.population.individuals[task.genome_hash]
-            birth = {"operator": individual.operator, "parents": list(individual.parents)}
+            birth = {
+                "operator": individual.operator,
+                "parents": list(individual.parents),
+                "proposal": individual.number,
+            }
             self.run["running"].append({**asdict(task), **birth})
         self.archive.write_run(self.run)
 
@@ -169,13 +195,22 @@ class State:
         self.population.observe(row)
         self.counts[row["status"]] += 1
         self.done.add(row["eval_id"])
-        self.compute += row["compute_budget"]
+        self.rows[row["eval_id"]] = row
+        self.shared += bool(row["shared_with"])
+        self.compute += row["compute_spent"]
+        if row["operator"] not in (SEED, CONTROL):
+            self.by_arm[row["arm"]] += row["compute_spent"]
         if row["test_bpb"] is not None and row["status"] == "ok":
             self.test_scores[row["genome_hash"], row["rung"], row["seed"]] = row["test_bpb"]
 
     def _row(self, task: Task, finished: Finished) -> Row:
         individual = self.population.individuals[task.genome_hash]
-        outcome = finished.outcome or {}
+        outcome = {**(finished.outcome or {})}
+        shared = outcome.get("shared_with") or ""
+        if shared:  # the result of another evaluation, which computes the same
+            first = self.rows[shared]
+            outcome |= {name: first[name] for name in ("tokens", "steps", "train_curve")}
+            outcome["bits_per_byte"] = first["val_bpb"]
         score = outcome.get("bits_per_byte")
         curve = [list(point) for point in outcome.get("train_curve") or ()]
         return {
@@ -185,15 +220,21 @@ class State:
             "behaviour_hash": hashlib.sha256(repr((score, curve)).encode()).hexdigest()[:16],
             "parent_hashes": list(individual.parents),
             "operator": individual.operator,
+            "arm": task.arm,
+            "proposal": individual.number,
             "rung": task.rung,
             "seed": task.seed,
             "status": finished.status,
             "error_code": finished.error_code,
             "compute_budget": task.compute,
+            "compute_spent": 0.0 if shared else outcome.get("compute", task.compute),
             "tokens": outcome.get("tokens", 0),
             "steps": outcome.get("steps", 0),
             "val_bpb": score if task.split == "validation" else None,
             "test_bpb": score if task.split == "test" else None,
+            "fingerprint": outcome.get("fingerprint") or "",
+            "shared_with": shared,
+            "signals": outcome.get("signals") or {},
             "train_curve": curve,
             "parameters": outcome.get("parameters") or self.candidate(task.genome_hash).parameters,
             "flops_per_token": outcome.get("flops_per_token"),
@@ -208,6 +249,17 @@ class State:
             "schema_version": SCHEMA_VERSION,
             "finished_at": datetime.datetime.now(datetime.UTC),
         }
+
+    # What workers are told of the archive ----------------------------------------------------------------------------
+
+    def known(self, task: Task) -> dict[str, str]:
+        """The trained evaluations like a task, by the fingerprint of their genome."""
+        return {
+            row["fingerprint"]: eval_id
+            for eval_id, row in self.rows.items()
+            if row["fingerprint"] and not row["shared_with"] and row["status"] == "ok"
+            and (row["rung"], row["seed"]) == (task.rung, task.seed) and row["val_bpb"] is not None
+        }  # fmt: skip
 
     # What it expects -------------------------------------------------------------------------------
 
@@ -239,6 +291,7 @@ def new_run(settings: Settings, corpus: Any, baselines: Mapping[str, str]) -> di
             "seed": settings.seed,
             "workers": settings.workers,
             "strategy": settings.strategy,
+            "control": settings.control,
             "memory": settings.memory,
         },
         "data": {"name": corpus.name, "hash": corpus.hash},
@@ -260,13 +313,26 @@ def open_state(archive: Archive, run: dict[str, Any], began: float) -> State:
     """The state of a run from its archive; a session begins. What was under way is in `run["running"]`."""
     run["sessions"].append({"started": now(), "seconds": 0.0})
     state = State(archive, run, began)
-    births = [(row["genome_hash"], row["operator"], row["parent_hashes"]) for row in archive.rows()]
-    births += [(entry["genome_hash"], entry["operator"], entry["parents"]) for entry in run["running"]]
+    births = [
+        (row["genome_hash"], row["operator"], row["parent_hashes"], row["arm"], row["proposal"])
+        for row in archive.rows()
+    ]
+    births += [
+        (
+            entry["genome_hash"],
+            entry["operator"],
+            entry["parents"],
+            entry.get("arm", SEARCH_ARM),
+            entry.get("proposal", -1),
+        )
+        for entry in run["running"]
+    ]
     for genome_hash in run["baselines"].values():
         state.population.add(genome_hash, SEED, (), state.candidate(genome_hash).family)
-    for genome_hash, operator, parents in births:
+    for genome_hash, operator, parents, arm, number in births:
         if genome_hash not in state.population:
-            state.population.add(genome_hash, operator, parents, state.candidate(genome_hash).family)
+            family = state.candidate(genome_hash).family
+            state.population.add(genome_hash, operator, parents, family, arm, number)
     for row in archive.rows():
         state._observe(row)
     return state

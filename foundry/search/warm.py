@@ -3,6 +3,8 @@
 Nothing here computes with torch, since a process that has run a backward pass cannot be forked for another.
 """
 
+from torch import _dynamo  # the first optimizer of a process imports it, which takes about a second
+
 from foundry.compiler.emit import emit
 from foundry.dsl.check import load_program
 from foundry.evals import proxy
@@ -11,4 +13,4 @@ from foundry.search.candidates import shipped_baselines
 for _text in shipped_baselines().values():
     emit(load_program(_text))  # reads the grammar, the prelude and the mechanisms into their caches
 
-__all__ = ["proxy"]
+__all__ = ["_dynamo", "proxy"]

@@ -7,6 +7,7 @@ when the main process dies, it ends by itself.
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
@@ -17,20 +18,26 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
 import psutil
+
+from foundry.data.corpus import Corpus
 
 LOOK_EVERY = 0.1  # seconds between looks at the time and memory of the running processes
 
 
 @dataclass(frozen=True)
 class Job:
-    """An evaluation for a worker: train `text` on `corpus` with `compute` flop and this seed, and score
-    it on `split`. `seconds` is its time limit."""
+    """An evaluation for a worker: train `text` on `corpus` with `compute` flop and this seed, and score it on `split`.
+
+    seconds: its time limit. The rest is as in `foundry.evals.proxy.evaluate`: evaluations by fingerprint whose result
+    this one may share, whether to take the fingerprint at all, what its signals must not say, and losses at which
+    training is given up.
+    """
 
     eval_id: str
     text: str
@@ -39,6 +46,17 @@ class Job:
     seed: int
     split: str
     seconds: float
+    known: Mapping[str, str] = field(default_factory=dict)
+    probe: bool = False
+    screen: Any = None
+    limits: tuple[tuple[float, float], ...] = ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to the worker. Of a corpus that is the text to train on and the split to score, and no other:
+        what is not scored on test text cannot see it."""
+        if not isinstance(self.corpus, Corpus):
+            return self.__dict__
+        return self.__dict__ | {"corpus": self.corpus.showing("train", self.split)}
 
 
 @dataclass(frozen=True)
@@ -64,10 +82,11 @@ class _Process:
     started: float
     peak_rss: int = 0
     cpu_s: float = 0.0
+    ended: tuple[str, str, float] | None = None  # killed at a limit: status, error_code and seconds
 
 
 class Workers:
-    """Up to `count` evaluations at a time.
+    """Up to `count` evaluations at a time. A thread ends those that pass a limit.
 
     run: a module-level function from a Job to a dict; a `status` in it other than ok is respected.
     memory: bytes that one evaluation may keep resident.
@@ -80,6 +99,7 @@ class Workers:
         self.run, self.count, self.memory = run, count, memory
         self._context = multiprocessing.get_context("forkserver")
         self._running: list[_Process] = []
+        self._guard: threading.Thread | None = None
         self._busy = 0.0
         self._since: float | None = None
         # What the main script imports is imported in the server too: each child reads that script again.
@@ -115,6 +135,9 @@ class Workers:
         now = time.monotonic()
         self._since = self._since or now
         self._running.append(_Process(job, process, ours, now))
+        if self._guard is None:
+            self._guard = threading.Thread(target=self._enforce, daemon=True)
+            self._guard.start()
 
     def wait(self, timeout: float) -> list[Finished]:
         """What finished, or was killed at a limit, within `timeout` seconds; at once when something has."""
@@ -132,15 +155,30 @@ class Workers:
             self._end(process)
 
     def _look(self, p: _Process) -> Finished | None:
-        if p.connection.poll():
-            return self._collect(p)
+        if p.ended is not None:
+            status, error_code, seconds = p.ended
+            return self._kill(p, status, error_code, seconds)
+        return self._collect(p) if p.connection.poll() else None
+
+    def _enforce(self) -> None:
+        """Kill what passes a limit, whatever the main thread is busy with; it collects them later."""
+        while True:
+            time.sleep(LOOK_EVERY)
+            for p in list(self._running):
+                with contextlib.suppress(OSError, ValueError):  # it was collected just now
+                    self._end_at_limit(p)
+
+    def _end_at_limit(self, p: _Process) -> None:
+        if p.ended is not None or p.connection.poll():
+            return  # its answer waits
         seconds = time.monotonic() - p.started
         self._measure(p)
         if seconds > p.job.seconds:
-            return self._kill(p, "timeout", f"over {p.job.seconds:.1f} s")
-        if p.peak_rss > self.memory:
-            return self._kill(p, "out_of_memory", f"over {self.memory >> 20} MiB")
-        return None
+            p.ended = "timeout", f"over {p.job.seconds:.1f} s", seconds
+        elif p.peak_rss > self.memory:
+            p.ended = "out_of_memory", f"over {self.memory >> 20} MiB", seconds
+        if p.ended is not None:
+            _kill_group(p.process.pid)
 
     def _measure(self, p: _Process) -> None:
         try:
@@ -151,8 +189,7 @@ class Workers:
         except psutil.Error:
             pass  # it ended just now; its message or the end of its pipe comes next
 
-    def _kill(self, p: _Process, status: str, error_code: str) -> Finished:
-        seconds = time.monotonic() - p.started
+    def _kill(self, p: _Process, status: str, error_code: str, seconds: float) -> Finished:
         self._busy += seconds
         self._end(p)
         return Finished(p.job, status, error_code, None, seconds, p.cpu_s, p.peak_rss)
@@ -163,7 +200,7 @@ class Workers:
         except Exception:  # the pipe ended, or what came through it cannot be read
             p.process.join(1)
             code = p.process.exitcode
-            return self._kill(p, "crashed", _exit_name(code))
+            return self._kill(p, "crashed", _exit_name(code), time.monotonic() - p.started)
         self._end(p)
         self._busy += ended - began
         seconds, peak_rss = time.monotonic() - p.started, max(peak_rss, p.peak_rss)
@@ -175,15 +212,18 @@ class Workers:
 
     def _end(self, p: _Process) -> None:
         """Kill the process with all that it started, and let go of it."""
-        for kill in (os.killpg, os.kill):  # it may not lead its group yet
-            try:
-                kill(p.process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue
+        _kill_group(p.process.pid)
         p.process.join()
         p.process.close()
         p.connection.close()
         self._running.remove(p)
+
+
+def _kill_group(pid: int) -> None:
+    """Kill a process with all that it started."""
+    for kill in (os.killpg, os.kill):  # it may not lead its group yet
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            kill(pid, signal.SIGKILL)
 
 
 def _start_server() -> None:

@@ -7,7 +7,8 @@ schedules. The loop brings what a genome cannot set: the data, their order, and 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -31,7 +32,7 @@ class Trained:
 
     compute: spent, in the same units as the budget. losses: bits per byte of the batch of each step, which is the
     cross-entropy whatever loss the genome trains with. curve: (progress, mean bits per byte since the point before).
-    diverged: why training stopped early, or "".
+    diverged: why training stopped early, or "". abandoned: why it was stopped at a limit, or "".
     """
 
     steps: int
@@ -40,6 +41,7 @@ class Trained:
     losses: tuple[float, ...]
     curve: tuple[tuple[float, float], ...]
     diverged: str
+    abandoned: str = ""
 
 
 def train(
@@ -52,11 +54,15 @@ def train(
     seed: int,
     max_context: int,
     on_step: Callable[[Step, float], None] | None = None,
+    limits: Sequence[tuple[float, float]] = (),
 ) -> Trained:
     """Train `model` on `data` (uint8 tokens) for `compute` flop-equivalents.
 
     compute_per_token: training compute of one token at a context length. on_step is called after each step with
     the step and its bits per byte. The same seed gives the same result to the bit, on one thread.
+
+    limits: pairs of progress and bits per byte. Training stops at a progress where the mean loss since the pair before
+    (since the start, for the first) is above the limit; one that is never reached has no say.
 
     Raises:
         PlanError: the recipe cannot be trained with this compute.
@@ -64,10 +70,15 @@ def train(
     steps = plan_steps(module, compute=compute, compute_per_token=compute_per_token, max_context=max_context)
     optimizers = module.optimizers(model)
     losses: list[float] = []
-    diverged = ""
+    diverged = abandoned = ""
+    looks = checkpoints(steps, limits)
     model.train()
 
     for step, (x, y) in zip(steps, batches(data, steps, seed, max_context), strict=True):
+        if len(losses) in looks:
+            abandoned = hopeless(losses, *looks[len(losses)])
+            if abandoned:
+                break
         for optimizer in optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = group["peak_lr"] * step.factor
@@ -98,6 +109,7 @@ def train(
         losses=tuple(losses),
         curve=curve(done, losses),
         diverged=diverged,
+        abandoned=abandoned,
     )
 
 
@@ -124,6 +136,24 @@ def divergence(loss: float, losses: list[float]) -> str:
     if len(losses) > PATIENCE and recent > max(losses[0], UNIFORM) + HOPELESS:
         return f"the loss is {recent:.1f} bits per byte after {len(losses)} steps, {losses[0]:.1f} at the first"
     return ""
+
+
+def checkpoints(steps: list[Step], limits: Sequence[tuple[float, float]]) -> dict[int, tuple[int, float, float]]:
+    """Where to look at the loss: before step k, at that of the steps from `start` on; {k: (start, progress, limit)}."""
+    looks, start = {}, 0
+    begins = [step.progress for step in steps]
+    for progress, limit in sorted(limits):
+        k = bisect_right(begins, progress)
+        if start < k < len(steps):
+            looks[k] = start, progress, limit
+        start = k
+    return looks
+
+
+def hopeless(losses: Sequence[float], start: int, progress: float, limit: float) -> str:
+    """Why to stop at a limit, or ""."""
+    since = float(np.mean(losses[start:]))
+    return f"{since:.3f} bits per byte at {progress:.0%} of training, above {limit:.3f}" if since > limit else ""
 
 
 def curve(steps: list[Step], losses: list[float]) -> tuple[tuple[float, float], ...]:

@@ -48,13 +48,11 @@ def plan_steps(
     Raises:
         PlanError: fewer than FEWEST_STEPS steps, or a schedule, context or difficulty that is not a finite number.
     """
-    longest = max_context if module.LONGEST is None else min(max_context, module.LONGEST)
     steps: list[Step] = []
     spent = 0.0
     while True:
         progress = spent / compute
-        asked = SHORTEST * round(_finite(module.context, "context", progress) / SHORTEST)
-        context = max(min(SHORTEST, longest), min(asked, longest))
+        context = context_at(module, progress, max_context)
         rows = max(1, module.BATCH // context)
         cost = rows * context * compute_per_token(context)
         if spent + cost / 2 > compute:
@@ -62,15 +60,30 @@ def plan_steps(
         factor = _finite(module.schedule, "schedule", progress)
         if factor < 0:
             raise PlanError(f"the schedule is {factor:.3g} at t = {progress:.3g}, and a rate below 0 unlearns")
-        steps.append(Step(progress, context, rows, factor, cost, _share(module, progress)))
+        steps.append(Step(progress, context, rows, factor, cost, share_at(module, progress)))
         spent += cost
     if len(steps) < FEWEST_STEPS:
         raise PlanError(f"the compute allows {len(steps)} steps, and training needs {FEWEST_STEPS}")
     return steps
 
 
-def _share(module: ModuleType, progress: float) -> float:
-    """The part of the data that is in use: at most all of it, and always some."""
+def context_at(module: ModuleType, progress: float, max_context: int) -> int:
+    """The context that a recipe trains with at a progress, in tokens; see `plan_steps`.
+
+    Raises:
+        PlanError: it is not a finite number.
+    """
+    longest = max_context if module.LONGEST is None else min(max_context, module.LONGEST)
+    asked = SHORTEST * round(_finite(module.context, "context", progress) / SHORTEST)
+    return max(min(SHORTEST, longest), min(asked, longest))
+
+
+def share_at(module: ModuleType, progress: float) -> float:
+    """The part of the data that is in use at a progress: at most all of it.
+
+    Raises:
+        PlanError: it is not a finite number.
+    """
     if not hasattr(module, "difficulty"):
         return 1.0
     return min(max(_finite(module.difficulty, "difficulty", progress), 0.0), 1.0)

@@ -277,7 +277,22 @@ def test_mutate_prints_as_many_children_as_asked():
 
 # help, version, pipes, signals --------------------------------------------------------------------------------------
 
-VERBS = ["check", "fmt", "show", "emit", "mutate", "cross", "random", "eval", "evolve", "report", "top"]
+VERBS = [
+    "check",
+    "fmt",
+    "show",
+    "emit",
+    "mutate",
+    "cross",
+    "random",
+    "eval",
+    "evolve",
+    "report",
+    "top",
+    "confirm",
+    "minimal",
+    "multiplier",
+]
 
 
 def test_version_and_help_without_arguments():

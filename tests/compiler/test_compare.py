@@ -270,7 +270,8 @@ def test_functions_of_the_recipe_and_its_numbers():
 
 def test_a_recipe_against_none():
     lines = changed((LLAMA[LLAMA.index("recipe =") :], ""))
-    assert lines == ["recipe: train(optimizer = adamw(lr = 5e-3), schedule = warmup_cosine, batch = 512) → the default"]
+    recipe = "train(optimizer = adamw(lr = 5e-3), schedule = warmup_cosine, batch = 512, transfer = 64)"
+    assert lines == [f"recipe: {recipe} → the default"]
 
 
 # any two genomes -----------------------------------------------------------------------------------------------------

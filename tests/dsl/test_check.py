@@ -1,5 +1,7 @@
 """What the checker says of right and of wrong genomes."""
 
+import pickle
+
 import pytest
 
 from foundry.dsl.check import apply_edits, check, load_program
@@ -250,3 +252,10 @@ def test_repeats_inside_repeats_are_limited():
     text = genome("model = embed(vocab = 256, width = 8) >> 1000 * (1000 * linear(8)) >> unembed();")
     (found,) = check(text).diagnostics
     assert (found.code, found.message) == ("F402", "1,000,000 copies of a function inside one another")
+
+
+def test_errors_of_a_genome_travel_to_another_process():
+    with pytest.raises(GenomeError) as error:
+        load_program("@foundry(1);")
+    copy = pickle.loads(pickle.dumps(error.value))
+    assert (copy.diagnostics, copy.text, str(copy)) == (error.value.diagnostics, error.value.text, str(error.value))

@@ -10,7 +10,8 @@ import torch
 from foundry.data.corpus import load_corpus
 from foundry.dsl.source import resource
 from foundry.evals import proxy
-from foundry.evals.proxy import Outcome, Refused, evaluate, train_and_score
+from foundry.evals.proxy import Outcome, Refused, Trial, evaluate, train_and_score
+from foundry.evals.screen import Feature, Screen
 
 TINY = """
 @foundry(1);
@@ -32,7 +33,7 @@ def scored(corpus):
 
 def train_module(module, corpus, compute=256.0 * 20, split="validation"):
     found = {}
-    train_and_score(module, corpus, compute, lambda context: 1.0, 0, split, found)
+    train_and_score(Trial(module, compute, lambda context: 1.0), corpus, 0, split, found)
     return found
 
 
@@ -235,5 +236,62 @@ def test_the_baselines_train_and_are_causal(corpus, name):
     assert math.isfinite(statistics.mean(bits for _, bits in outcome.train_curve))
 
 
+COMPUTE = 1.5e10
+
+
+@pytest.fixture(scope="session")
+def probed(corpus):
+    return evaluate(TINY, corpus, compute=COMPUTE, seed=1, probe=True)
+
+
+def test_a_look_before_training_changes_no_score(probed, scored):
+    assert len(probed.fingerprint) == 16 and scored.fingerprint == ""
+    assert probed.bits_per_byte == scored.bits_per_byte
+    assert probed.train_curve == scored.train_curve
+    assert probed.signals["initial_bits"] == pytest.approx(scored.train_curve[0][1], abs=0.2)
+    assert {"gradient_norm", "effective_rank", "bits_at_25"} <= probed.signals.keys()
+    assert scored.signals.keys() == {"bits_at_10", "bits_at_25", "bits_at_50"}
+
+
+def test_what_computes_the_same_as_a_known_genome_shares_its_result_untrained(probed, corpus):
+    known = {probed.fingerprint: "an evaluation"}
+    again = TINY.replace("x + mlp(", "0 + x + mlp(")
+    shared = evaluate(again, corpus, compute=COMPUTE, seed=1, known=known)
+    assert (shared.status, shared.shared_with, shared.fingerprint) == ("ok", "an evaluation", probed.fingerprint)
+    assert (shared.bits_per_byte, shared.compute, shared.steps, shared.train_curve) == (None, 0.0, 0, ())
+    assert shared.parameters == probed.parameters
+    other = evaluate(TINY.replace("relu2", "relu"), corpus, compute=COMPUTE, seed=1, known=known)
+    assert other.shared_with == "" and other.bits_per_byte is not None
+
+
+def test_training_above_a_limit_is_abandoned_with_what_it_spent(scored, corpus):
+    outcome = evaluate(TINY, corpus, compute=COMPUTE, seed=1, limits=((0.5, 1.0),))
+    assert (outcome.status, outcome.error_code, outcome.bits_per_byte) == ("abandoned", "limit", None)
+    assert "above 1.000" in outcome.message
+    assert 0.4 * COMPUTE < outcome.compute < 0.7 * COMPUTE
+    assert outcome.steps < scored.steps and "bits_at_50" not in outcome.signals
+    assert evaluate(TINY, corpus, compute=COMPUTE, seed=1, limits=((0.5, 9.0),)).bits_per_byte == scored.bits_per_byte
+
+
+def test_what_the_screen_rejects_is_not_trained(corpus):
+    screen = Screen((Feature("parameters", (0.0,), higher_is_worse=True),), limit=0.9)
+    outcome = evaluate(TINY, corpus, compute=COMPUTE, seed=1, screen=screen)
+    assert (outcome.status, outcome.error_code, outcome.steps) == ("rejected", "screened", 0)
+    assert outcome.fingerprint and outcome.signals
+    assert evaluate(TINY, corpus, compute=COMPUTE, seed=1, screen=Screen(screen.features, 1.0)).status == "ok"
+
+
+def test_a_look_that_fails_is_no_reason_to_fail(scored, corpus, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(proxy, "fingerprint", fail)
+    monkeypatch.setattr(proxy, "untrained", fail)
+    outcome = evaluate(TINY, corpus, compute=COMPUTE, seed=1, probe=True)
+    assert (outcome.status, outcome.fingerprint) == ("ok", "")
+    assert outcome.bits_per_byte == scored.bits_per_byte
+
+
 def test_every_field_of_an_outcome_is_plain_data():
     assert dataclasses.asdict(Outcome("ok"))["train_curve"] == ()
+    assert dataclasses.asdict(Outcome("ok"))["signals"] == {}

@@ -1,8 +1,10 @@
 """Statistics against printed tables and against worked examples."""
 
 import math
+import random
 import statistics
 
+import numpy
 import pytest
 
 from foundry.evals.statistics import (
@@ -10,9 +12,14 @@ from foundry.evals.statistics import (
     NO_DIFFERENCE,
     WORSE,
     Difference,
+    expected_best,
     incomplete_beta,
+    lead_of_best,
     noise,
     paired_difference,
+    sequential_difference,
+    sidak,
+    sign_test,
     t_probability,
     t_quantile,
     unpaired_difference,
@@ -122,3 +129,176 @@ def interval(low, high):
 )
 def test_a_verdict_needs_an_interval_beside_zero_and_a_mean_beyond_the_noise(low, high, answer):
     assert verdict(interval(low, high), sigma=0.1) == answer
+
+
+# ---- looking again ----
+
+MOST = 12  # pairs after which a simulated comparison is given up
+
+
+def stops(effect, paths, compare=sequential_difference):
+    """After how many pairs each of some comparisons stops, since the interval excludes zero; None: never."""
+    found = []
+    for path in numpy.random.default_rng(11).normal(effect, 1.0, (paths, MOST)).tolist():
+        for n in range(3, MOST + 1):
+            shown = compare(path[:n], [0.0] * n)
+            if shown.low > 0 or shown.high < 0:
+                found.append(n)
+                break
+        else:
+            found.append(None)
+    return found
+
+
+def test_who_stops_when_zero_is_excluded_is_fooled_in_one_of_twenty_cases_at_most():
+    fooled = sum(n is not None for n in stops(0.0, paths=4000))
+    assert fooled / 4000 <= 0.05
+
+
+def test_students_interval_fools_those_who_stop_when_it_excludes_zero():
+    """The test above can fail: it does with an interval for a number of pairs that is fixed beforehand."""
+    quantiles = {n: t_quantile(0.95, n - 1) for n in range(3, MOST + 1)}
+
+    def fixed(a, b):
+        reach = quantiles[len(a)] * statistics.stdev(a) / math.sqrt(len(a))
+        mean = statistics.mean(a)
+        return Difference(mean, mean - reach, mean + reach, 0.0, len(a) - 1, len(a))
+
+    fooled = sum(n is not None for n in stops(0.0, paths=1000, compare=fixed))
+    assert 0.14 < fooled / 1000 < 0.22
+
+
+@pytest.mark.parametrize("effect, expected", [(10.0, 3.1), (5.0, 3.6), (-3.0, 4.5), (2.0, 6.2)])
+def test_a_large_difference_is_clear_after_a_few_pairs(effect, expected):
+    found = stops(effect, paths=600)
+    assert statistics.mean(MOST if n is None else n for n in found) == pytest.approx(expected, abs=0.2)
+    assert sum(n is not None for n in found) / 600 > 0.97
+
+
+def test_the_truth_is_inside_at_every_size_in_nineteen_of_twenty_cases():
+    left_out = 0
+    for path in numpy.random.default_rng(3).normal(0.7, 2.0, (400, 60)).tolist():
+        shown = [sequential_difference(path[:n], [0.0] * n) for n in (2, 3, 4, 5, 7, 9, 12, 16, 22, 30, 42, 60)]
+        left_out += any(not s.low <= 0.7 <= s.high for s in shown)
+    assert left_out / 400 <= 0.05
+
+
+def mixture(differences, scale):
+    """The Bayes factor of `sequential_difference` by summing over a grid: the effect normal with `scale`, the
+    deviation with the prior 1/sigma in both."""
+    x, n = numpy.array(differences), len(differences)
+    log_sigma = numpy.linspace(-12, 12, 1000)[:, None]
+    effect = numpy.linspace(-6, 6, 2001) * scale
+    weight = numpy.exp(-((effect / scale) ** 2) / 2)
+    weight /= weight.sum()
+
+    def likelihood(shift):  # of the differences by sigma and effect, the constant that both share left out
+        sigma = numpy.exp(log_sigma)
+        squares = (x**2).sum() - 2 * x.sum() * shift * sigma + n * (shift * sigma) ** 2
+        return numpy.exp(-squares / (2 * sigma**2) - n * log_sigma)
+
+    return (likelihood(effect) * weight).sum() / likelihood(numpy.zeros(1)).sum()
+
+
+@pytest.mark.parametrize("path", [[0.3, 0.5, 0.1], [1.0, 1.2, 0.9, 1.1], [-0.2, 0.1, 0.4, -0.3, 0.2, 0.0]])
+def test_the_p_of_a_sequence_is_one_over_the_factor_of_the_mixture(path):
+    assert sequential_difference(path, [0.0] * len(path)).p == pytest.approx(min(1, 1 / mixture(path, 4.0)), rel=1e-3)
+
+
+def test_zero_is_excluded_where_p_is_below_one_twentieth():
+    rng = random.Random(0)
+    for _ in range(500):
+        path = [rng.gauss(rng.choice((0, 1, 4)), 1) for _ in range(rng.randint(3, 9))]
+        shown = sequential_difference(path, [0.0] * len(path))
+        assert (shown.low > 0 or shown.high < 0) == (shown.p < 0.05)
+
+
+def test_two_pairs_cannot_be_enough():
+    shown = sequential_difference([1.0, 1.0], [2.0, 2.0])
+    assert (shown.low, shown.high) == (-math.inf, math.inf) and shown.mean == -1.0 and shown.p > 0.05
+
+
+def test_equal_samples_show_nothing_however_many():
+    shown = sequential_difference([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0])
+    assert (shown.low, shown.mean, shown.high, shown.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_a_thousand_clear_pairs_are_no_overflow():
+    assert sequential_difference([1.0, 1.1] * 500, [0.0] * 1000).p == pytest.approx(0, abs=1e-300)
+
+
+# ---- the best of many ----
+
+# Expected largest of m standard normal values: Tippett (1925); Harter, Biometrika 48 (1961), table 1.
+LARGEST = {1: 0.0, 2: 0.56419, 3: 0.84628, 5: 1.16296, 10: 1.53875, 20: 1.86748, 50: 2.24907, 100: 2.50759}
+
+
+@pytest.mark.parametrize("m", LARGEST)
+def test_the_best_of_equal_genomes_looks_better_by_what_the_table_says(m):
+    assert expected_best(m, 1.0) == pytest.approx(LARGEST[m], abs=5.1e-6)
+    assert expected_best(m, 0.06, n=4) == pytest.approx(0.03 * LARGEST[m], abs=1e-6)
+
+
+@pytest.mark.parametrize("m, n", [(0, 1), (3, 0)])
+def test_the_best_of_nothing_is_an_error(m, n):
+    with pytest.raises(ValueError):
+        expected_best(m, 1.0, n)
+
+
+def test_intervals_by_sidak_hold_together():
+    assert sidak(1) == pytest.approx(0.95)
+    assert sidak(10) ** 10 == pytest.approx(0.95)
+    assert 1 - sidak(10) == pytest.approx(0.0051162, abs=1e-7)  # Abdi, Encyclopedia of Measurement (2007)
+
+
+def luckiest(m, pairs, confidence):
+    """How often the best of m genomes that are no better than the baseline is confirmed."""
+    rng, fooled = numpy.random.default_rng(m), 0
+    quantile = t_quantile(confidence, pairs - 1)
+    for _ in range(2000):
+        baseline = rng.normal(0, 1, pairs)
+        differences = rng.normal(0, 1, (m, pairs)) - baseline
+        best = differences[differences.mean(1).argmin()]
+        fooled += best.mean() + quantile * best.std(ddof=1) / math.sqrt(pairs) < 0
+    return fooled / 2000
+
+
+def test_the_luckiest_of_ten_is_seldom_confirmed_by_a_simultaneous_interval():
+    assert luckiest(10, pairs=6, confidence=sidak(10)) <= 0.03
+    assert luckiest(10, pairs=6, confidence=0.95) > 0.08  # what happens without
+
+
+def test_the_lead_of_one_is_students_interval_and_that_of_many_is_wider():
+    reach = 2.228 * 0.05 * math.sqrt(2 / 4)  # the table's t for ten degrees of freedom
+    one = lead_of_best(-0.2, sigma=0.05, freedom=10, m=1, n=4)
+    assert (one.low, one.high) == pytest.approx((-0.2 - reach, -0.2 + reach), abs=1e-4)
+    many = lead_of_best(-0.2, sigma=0.05, freedom=10, m=50, n=4)
+    assert many.low < one.low and many.high > one.high
+    assert many.p == pytest.approx(1 - (1 - one.p) ** 50)
+
+
+def test_the_lead_of_the_luckiest_is_seldom_shown():
+    rng, shown = numpy.random.default_rng(2), 0
+    for _ in range(600):
+        sigma = math.sqrt(rng.chisquare(12) / 12)
+        lead = rng.normal(0, 1, 30).min() - rng.normal()
+        shown += lead_of_best(float(lead), sigma, freedom=12, m=30).high < 0
+    assert shown / 600 <= 0.04  # half of 5 %, and what chance adds
+
+
+# ---- signs ----
+
+
+def test_the_sign_test_counts_heads_and_tails():
+    assert sign_test([0.1] * 5).p == 2 / 32
+    four = sign_test([0.1, 0.2, -0.1, 0.3, 0.4])
+    assert (four.wins, four.losses, four.ties, four.p) == (4, 1, 0, 2 * 6 / 32)
+    # Conover, Practical Nonparametric Statistics, example 3.4.1: 8 of 9 changes one way, one-sided 0.0195
+    assert sign_test([1.0] * 8 + [-1.0] + [0.0]).p == pytest.approx(2 * 0.01953125)
+    assert sign_test([1.0, -1.0]).p == 1.0
+    assert sign_test([]).p == 1.0
+
+
+def test_a_difference_that_is_no_number_has_no_sign():
+    with pytest.raises(ValueError):
+        sign_test([1.0, math.nan])

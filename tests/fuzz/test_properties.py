@@ -27,7 +27,7 @@ SHRINKING = 300.0 if LONG else 10.0  # seconds for a failure
 SHIPPED = (
     "attention/differential", "attention/hybrid_jamba", "attention/mla", "attention/sink", "attention/top_k_sparse",
     "channels/moe_shared_experts", "heads/multi_token", "positions/learned", "positions/rope_partial",
-    "recipes/curriculum_difficulty", "residual/hyper_connections", "residual/shared_block",
+    "recipes/curriculum_difficulty", "recipes/transfer", "residual/hyper_connections", "residual/shared_block",
 )  # fmt: skip
 each_property = pytest.mark.parametrize("tested", PROPERTIES, ids=lambda tested: tested.name)
 

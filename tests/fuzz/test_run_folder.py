@@ -239,12 +239,20 @@ class RunFolder(RuleBasedStateMachine):
         self.settle(*([] if kind == "link" else [path.name]))
 
     def settle(self, *damaged):
-        """Read once: a line for each damaged part, which is set aside, so that the next reader finds nothing."""
-        archive = Archive(self.folder)
-        archive.rows()
-        assert len(archive.warnings) == len(damaged), archive.warnings
-        assert all(len(warning.splitlines()) == 1 for warning in archive.warnings)
-        assert all(any(name in warning for warning in archive.warnings) for name in damaged)
+        """Read: a line for each damaged part. Who only reads leaves it in place; who writes sets it aside, so that
+        the next reader finds nothing."""
+        files = sorted(path.name for path in (self.folder / "evals").iterdir())
+        for writes in (False, True):
+            archive = Archive(self.folder)
+            if writes:
+                archive.lock()
+            archive.rows()
+            archive.close()
+            assert len(archive.warnings) == len(damaged), archive.warnings
+            assert all(len(warning.splitlines()) == 1 for warning in archive.warnings)
+            assert all(any(name in warning for warning in archive.warnings) for name in damaged)
+            now = sorted(path.name for path in (self.folder / "evals").iterdir())
+            assert now == sorted(f"{n}.damaged" if writes and n in damaged else n for n in files)
 
     # ---- what must always hold
 

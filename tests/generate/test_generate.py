@@ -95,14 +95,16 @@ def test_genomes_are_about_as_large_as_the_shipped_ones():
 
 
 def test_genomes_vary():
-    mixing, optimizers, names = set(), set(), set()
+    mixing, optimizers, names, transfers = set(), set(), set(), []
     for seed in range(60):
         program = load_program(random_genome(random.Random(seed)))
         mixing |= {node.op for unit in all_units(program) for node in unit.nodes}
         optimizers.add(program.recipe.optimizer.name)
+        transfers.append(program.recipe.transfer)
         names |= {definition.name for definition in program.genome.definitions}
     assert {"attend", "scan", "conv", "shift"} <= mixing
     assert optimizers == {"adamw", "lion", "muon"}
+    assert set(transfers) == {0, 32, 64, 128} and transfers.count(64) > 20
     assert {"layer", "norm", "act", "mix_b"} <= names
 
 

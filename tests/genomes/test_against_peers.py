@@ -283,10 +283,10 @@ def gates_by_hand(router, x, score, choose, renormalise):
     return out
 
 
-def two_of_two_groups(row):
+def three_of_two_groups(row):
     groups = [(0, 1), (2, 3), (4, 5)]
     kept = best([max(row[e] for e in group) for group in groups], 2)
-    return best([p if e // 2 in kept else -1 for e, p in enumerate(row)], 2)
+    return best([p if e // 2 in kept else -1 for e, p in enumerate(row)], 3)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def two_of_two_groups(row):
         ("moe_softmax", "SoftmaxRouter", "softmax", lambda row: best(row, 2), False),
         ("moe_renormalised", "RenormalisedRouter", "softmax", lambda row: best(row, 2), True),
         ("moe_sigmoid", "SigmoidRouter", "sigmoid", lambda row: best(row, 2), True),
-        ("moe_group_limited", "GroupedRouter", "softmax", two_of_two_groups, False),
+        ("moe_group_limited", "GroupedRouter", "softmax", three_of_two_groups, False),
     ],
 )
 def test_routers_choose_and_weigh_as_published(genome, router, score, choose, renormalise):

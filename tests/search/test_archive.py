@@ -14,8 +14,9 @@ from foundry.search.archive import NAMES, Archive, ArchiveError
 RUN = {"run_id": "feed", "settings": {}, "data": {}, "versions": {}, "machine": {}, "baselines": {}}
 # DESIGN's columns of an evaluation row, and the score that only confirmation fills in
 EXPECTED = [
-    "eval_id", "run_id", "genome_hash", "behaviour_hash", "parent_hashes", "operator", "rung", "seed", "status",
-    "error_code", "compute_budget", "tokens", "steps", "val_bpb", "test_bpb", "train_curve", "parameters",
+    "eval_id", "run_id", "genome_hash", "behaviour_hash", "parent_hashes", "operator", "arm", "proposal", "rung",
+    "seed", "status", "error_code", "compute_budget", "compute_spent", "tokens", "steps", "val_bpb", "test_bpb",
+    "fingerprint", "shared_with", "signals", "train_curve", "parameters",
     "flops_per_token", "bytes_per_token", "cache_bytes_per_token", "peak_rss", "cpu_s", "wall_s", "data_hash",
     "foundry_version", "torch_version", "schema_version", "finished_at",
 ]  # fmt: skip
@@ -61,6 +62,28 @@ def test_rows_come_back_in_order_and_absent_values_as_none(tmp_path):
     assert rows[0]["test_bpb"] is None
 
 
+def test_a_part_of_version_1_is_read(tmp_path):
+    archive = Archive.create(tmp_path / "run", RUN)
+    archive.append([row(1)])
+    archive.close()
+    part = tmp_path / "run/evals/part-000001.parquet"
+    later = ["arm", "proposal", "compute_spent", "fingerprint", "shared_with", "signals"]
+    pq.write_table(pq.read_table(part, partitioning=None).drop_columns(later), part)
+    archive = Archive(tmp_path / "run")
+    (found,) = archive.rows()
+    assert not archive.warnings and found["val_bpb"] == 3.5
+    assert (found["arm"], found["compute_spent"], found["fingerprint"]) == ("search", 1e11, "")
+    assert (found["shared_with"], found["signals"]) == ("", {})
+
+
+def test_signals_come_back_by_name(tmp_path):
+    archive = Archive.create(tmp_path / "run", RUN)
+    archive.append([{**row(1), "signals": {"loss": 5.5, "norm": 0.1}, "arm": "control"}])
+    archive.close()
+    (found,) = Archive(tmp_path / "run").rows()
+    assert found["signals"] == {"loss": 5.5, "norm": 0.1} and found["arm"] == "control"
+
+
 def test_a_damaged_part_is_named_and_set_aside_and_its_number_is_not_used_again(tmp_path):
     archive = Archive.create(tmp_path / "run", RUN)
     for number in (1, 2, 3):
@@ -72,9 +95,12 @@ def test_a_damaged_part_is_named_and_set_aside_and_its_number_is_not_used_again(
     archive = Archive(tmp_path / "run")
     assert [r["eval_id"] for r in archive.rows()] == ["e1", "e2"]
     (warning,) = archive.warnings
-    assert "part-000003.parquet" in warning and "set aside" in warning
-    assert not part.exists() and part.with_name("part-000003.parquet.damaged").exists()
+    assert "part-000003.parquet" in warning and "left in place" in warning
+    assert part.exists()  # who only reads changes nothing
     archive.lock()
+    assert [r["eval_id"] for r in archive.rows()] == ["e1", "e2"]
+    assert "set aside" in archive.warnings[-1]
+    assert not part.exists() and part.with_name("part-000003.parquet.damaged").exists()
     archive.append([row(4)])
     assert [r["eval_id"] for r in Archive(tmp_path / "run").rows()] == ["e1", "e2", "e4"]
     assert not part.exists()

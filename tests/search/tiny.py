@@ -60,6 +60,14 @@ def unreadable(job):
     return {"status": "ok", "value": lambda: 0}
 
 
+def diverge(job):
+    return {"status": "diverged", "error_code": "loss"}
+
+
+def suspect(job):
+    return {"status": "quarantined", "error_code": "leak", "bits_per_byte": 0.1}
+
+
 def family(job):
     """A child process of its own, whose number is left in the file that `corpus` names."""
     child = os.fork()
@@ -91,4 +99,20 @@ def landscape(job):
         "flops_per_token": 1.0,
         "bytes_per_token": 2.0,
         "cache_bytes_per_token": 3.0,
+    }
+
+
+def plain(job):
+    """A score on a straight line of compute's logarithm, from which squared ReLU saves 0.3 and doubling compute 0.12;
+    the same seeds make the same noise."""
+    luck = random.Random(f"{job.text}{job.seed}")
+    common = random.Random(job.seed).gauss(0, 0.05)
+    score = 3 + common - 0.3 * ("relu2" in job.text) - 0.4 * math.log10(job.compute / 1e12) + luck.gauss(0, 0.01)
+    return {
+        "status": "ok",
+        "bits_per_byte": score,
+        "tokens": 1000,
+        "steps": 10,
+        "parameters": 5,
+        "compute": job.compute,
     }

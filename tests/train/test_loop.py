@@ -10,7 +10,7 @@ from foundry.train.loop import batches, divergence, train
 from foundry.train.plan import Step
 
 
-def run(module, text, steps=60, seed=0, on_step=None):
+def run(module, text, steps=60, seed=0, on_step=None, limits=()):
     model = module.Model().initialise(seed)
     trained = train(
         module,
@@ -21,6 +21,7 @@ def run(module, text, steps=60, seed=0, on_step=None):
         seed=seed,
         max_context=64,
         on_step=on_step,
+        limits=limits,
     )
     return model, trained
 
@@ -126,6 +127,28 @@ def test_a_learning_rate_that_explodes_is_found_out_early(module, text):
     _, trained = run(module, text, steps=200)
     assert trained.diverged
     assert trained.steps < 100
+
+
+def test_training_stops_at_the_first_limit_that_the_loss_is_above(module, text):
+    whole = run(module, text, steps=40)[1].losses
+    first, second = np.mean(whole[:11]), np.mean(whole[11:21])  # steps that begin at 0 to 25 %, and on to 50 %
+    kept = run(module, text, 40, limits=((0.25, first + 1e-9), (0.5, second + 1e-9)))[1]
+    assert (kept.steps, kept.abandoned, kept.losses) == (40, "", whole)
+    late = run(module, text, 40, limits=((0.5, second - 1e-9), (0.25, first + 1e-9)))[1]
+    assert late.losses == whole[:21]
+    assert late.abandoned == f"{second:.3f} bits per byte at 50% of training, above {second:.3f}"
+    early = run(module, text, 40, limits=((0.25, 0.0), (0.5, 0.0)))[1]
+    assert (early.steps, early.compute, early.tokens) == (11, 11 * 256.0, 11 * 256)
+    assert early.curve[-1][0] == pytest.approx(0.25)
+    assert not early.diverged
+
+
+def test_a_limit_of_infinity_opens_a_window_and_one_at_the_end_has_no_say(module, text):
+    whole = run(module, text, steps=40)[1].losses
+    late = np.mean(whole[17:21])
+    limits = ((0.4, math.inf), (0.5, late - 1e-9))
+    assert run(module, text, 40, limits=limits)[1].steps == 21
+    assert run(module, text, 40, limits=((1.0, 0.0),))[1].abandoned == ""
 
 
 def test_a_bad_start_or_a_single_spike_is_no_divergence():

@@ -1,10 +1,15 @@
-"""The parts of a recipe that follow the progress of training mean the same wherever they are computed."""
+"""What follows from progress, and the learning rates that follow from the graph, are the same wherever computed."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 
+import torch
+from torch import nn
+
+from foundry.compiler.transfer import matrices
 from foundry.dsl.program import Node, Unit
 from foundry.dsl.registry import PRIMITIVES
 from foundry.testing.case import Broken, Case, Property, Skipped
@@ -75,4 +80,30 @@ def _folded(op: str, args: list[float]) -> float:
     return value
 
 
-PROPERTIES = (Property("recipe", "Schedules are the same in Python, when folded, and in the reference.", recipe),)
+def rates(case: Case) -> None:
+    """The emitted optimizers give each matrix the rate that follows from the graph, and all else the recipe's."""
+    of = case.program.recipe
+    if not of.transfer:
+        raise Skipped("no transfer")
+    usual = float(str(of.optimizer.settings.get("adamw_lr", of.optimizer.settings["lr"])))
+    model = case.fresh(torch.float32)
+    linear = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear)}
+    found: Counter[float] = Counter()
+    for group in (group for optimizer in case.module.optimizers(model) for group in optimizer.param_groups):
+        if "momentum" in group:  # Muon's
+            continue
+        factor = round(group["peak_lr"] / usual, 9)
+        found[factor] += sum(id(p) in linear for p in group["params"])
+        if factor != 1 and not all(id(p) in linear for p in group["params"]):
+            raise Broken(f"something that is no matrix has {factor} times the rate")
+    wanted: Counter[float] = Counter()
+    for matrix in matrices(case.program):
+        wanted[round(matrix.factor, 9)] += matrix.copies
+    if +found != +wanted:
+        raise Broken(f"the factors on the rates of matrices are {dict(found)}, and should be {dict(wanted)}")
+
+
+PROPERTIES = (
+    Property("recipe", "Schedules are the same in Python, when folded, and in the reference.", recipe),
+    Property("rates", "Every matrix has the learning rate that follows from its inputs.", rates),
+)

@@ -143,7 +143,7 @@ def recipe(of: Recipe) -> tuple[object, ...]:
     functions = [unit for unit in (of.schedule, of.context, of.difficulty) if unit is not None]
     values = tuple(_value(unit, t) for unit in functions for t in PROGRESS)
     settings = tuple(sorted(of.optimizer.settings.items()))  # 0 and 0.0 are one number
-    return of.optimizer.name, settings, of.batch, of.clip, values
+    return of.optimizer.name, settings, of.batch, of.clip, of.transfer, values
 
 
 def _value(unit: object, t: float) -> object:

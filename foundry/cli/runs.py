@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -46,23 +47,26 @@ def top(run: Run) -> int:
     try:
         archive = Archive(run)
         rows = archive.rows()
+        baselines = archive.read_run()["baselines"].values()
     except ArchiveError as error:
         raise Failure(str(error)) from None
     for warning in archive.warnings:
         print(f"foundry: {warning}", file=sys.stderr)
-    _print_best(rows)
+    _print_best(rows, baselines)
     return 0
 
 
-def _print_best(rows: list[dict[str, Any]]) -> None:
+def _print_best(rows: list[dict[str, Any]], baselines: Iterable[str]) -> None:
     """One table a rung, the longest rung first; the mean over a genome's seeds ranks it.
     FLOPs and bytes of decode cache are per token."""
     from rich.console import Console
     from rich.table import Table
 
+    from foundry.search.leads import picked_leads
     from foundry.search.plots import compact
     from foundry.search.standings import standings
 
+    leads = {lead.rung: lead for lead in picked_leads(rows, baselines)}
     console = Console(highlight=False, markup=False)
     tables = standings(rows)
     if not tables:
@@ -83,4 +87,6 @@ def _print_best(rows: list[dict[str, Any]]) -> None:
                 row["genome_hash"], row["operator"],
             )  # fmt: skip
         console.print(table)
+        if not confirmed and rung in leads:
+            console.print(leads[rung].sentence, style="dim")
         console.print()

@@ -16,6 +16,7 @@ from foundry.dsl.diagnostics import GenomeError
 from foundry.search import history, verdict
 from foundry.search.archive import Archive
 from foundry.search.description import REPORTS, require
+from foundry.search.leads import picked_leads
 from foundry.search.noise import noise_by_rung
 from foundry.search.page import bullets, coloured, escaped, section, table
 from foundry.search.plots import Curve, Panel, Point, compact, loss_curves, scatter
@@ -205,8 +206,10 @@ def _costs(archive: Archive, run: Row, rows: Sequence[Row]) -> str:
         "Each point is a genome at a rung; the fuller its colour, the longer it trained. ★ winner, ◇ baseline. "
         "The line joins the genomes of the longest rung that none beats in both respects."
     )
+    leads = picked_leads(rows, run["baselines"].values())
+    worth = f'<p class="note">At rung {leads[-1].rung}, {escaped(leads[-1].sentence)}.</p>' if leads else ""
     return section(
-        "What it costs", f'{scatter(panels, tables[0][0])}<p class="note">{note}</p>{_leaders(tables, names)}'
+        "What it costs", f'{scatter(panels, tables[0][0])}<p class="note">{note}</p>{_leaders(tables, names)}{worth}'
     )
 
 

@@ -6,7 +6,7 @@
 
 Each takes about ten minutes of all cores, so nothing else should run beside them. What is finished is not done again,
 and what was stopped goes on. Every experiment leaves one line in docs/results.jsonl: its command, figures, seeds,
-machine and versions. `python bench/results.py` makes tables of them.
+machine and versions.
 """
 
 from __future__ import annotations

@@ -226,7 +226,7 @@ def main() -> None:
         runs.append(found(Archive(out)))
         if given.rows is not None:
             with given.rows.open("a") as file:
-                file.write(json.dumps(asdict(runs[-1])) + "\n")
+                file.write(json.dumps({"name": f"rediscover-{seed}", **asdict(runs[-1])}) + "\n")
     print(table(runs))
 
 

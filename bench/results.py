@@ -1,57 +1,153 @@
-"""A table of finished runs, for docs/results.md: `python bench/results.py RUN...`
+"""The tables of docs/results.md, from the lines in docs/results.jsonl: `python bench/results.py`
 
-One row per run: what was searched, the verdict on test text with its interval, and how much of the gain the winner's
-recipe and its architecture each bring. Differences are in bits per byte, negative where the first is better.
+Differences are in bits per byte of test text, negative where the first is better, with 95 % intervals.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import mean
+from typing import Any
 
-from foundry.search.archive import Archive
-from foundry.search.history import names
+from foundry.evals.statistics import paired_difference, sign_test
 
-HEAD = (
-    "| strategy, seed | evaluations (failed) | baseline, bits per byte | winner, bits per byte "
-    "| difference, 95 % interval | pairs | recipe alone | architecture alone | verdict | seconds |"
-)
+ROWS = Path(__file__).parents[1] / "docs" / "results.jsonl"
+Row = Mapping[str, Any]
+DASH = "–"
 
 
-def interval(difference: dict | None) -> str:
+def interval(difference: Mapping[str, float] | None) -> str:
     """`−0.123 (−0.150 … −0.096)`, or a dash."""
     if not difference:
-        return "–"
+        return DASH
     return "{mean:+.3f} ({low:+.3f} … {high:+.3f})".format(**difference).replace("-", "−")
 
 
-def row(folder: Path) -> str:
-    """The line of one run."""
-    archive = Archive(folder)
-    run, rows = archive.read_run(), archive.rows()
-    result, settings = run["result"], run["settings"]
-    failed = sum(Counter(r["status"] for r in rows if r["status"] != "ok").values())
-    scores = {arm: [v for v in values if v is not None] for arm, values in result["test_bpb"].items()}
-    means = {arm: sum(values) / len(values) for arm, values in scores.items() if values}
-    baseline = names(archive).get(result["baseline"], "–")
-    cells = [
-        f"{settings['strategy']}, {settings['seed']}",
-        f"{len(rows)} ({failed})",
-        f"{baseline}: {means.get('baseline', float('nan')):.3f}",
-        f"{result['winner'][:8]}: {means.get('winner', float('nan')):.3f}",
-        interval(result["difference"]),
-        str((result["difference"] or {}).get("n", 0)),
-        interval(result["recipe_alone"]),
-        interval(result["architecture_alone"]),
-        result["verdict"],
-        f"{sum(s['seconds'] for s in run['sessions']):.0f}",
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def average(values: Sequence[float | None]) -> float:
+    """Over those that are there."""
+    return mean([value for value in values if value is not None] or [float("nan")])
+
+
+def runs(rows: Sequence[Row]) -> str:
+    """One line for each run."""
+    heads = (
+        "run", "children", "evaluations", "baseline", "winner", "difference", "pairs", "recipe alone",
+        "architecture alone", "verdict",
+    )  # fmt: skip
+    return table(heads, map(_run, rows))
+
+
+def _run(row: Row) -> list[str]:
+    scores = {arm: average(values) for arm, values in row["test_bpb"].items() if values}
+    return [
+        row["name"].replace("-", " "),
+        str(row["children"]),
+        str(row["evaluations"]),
+        f"{row['baseline']}: {scores.get('baseline', float('nan')):.3f}",
+        f"{scores.get('winner', float('nan')):.3f}",
+        interval(row["difference"]),
+        str((row["difference"] or {}).get("n", 0)),
+        interval(row["recipe_alone"]),
+        interval(row["architecture_alone"]),
+        row["verdict"],
     ]
-    return "| " + " | ".join(cells) + " |"
+
+
+def versus(a: Sequence[Row], b: Sequence[Row], rematches: Mapping[str, Row]) -> str:
+    """Pairs of runs with one seed: whose winner gained more, each over its own baseline, and trained side by side."""
+    kinds = (a[0]["name"].partition("-")[0], b[0]["name"].partition("-")[0])
+    others = {row["name"].rpartition("-")[2]: row for row in b}
+    lines, differences, leads = [], [], []
+    for row in a:
+        seed = row["name"].rpartition("-")[2]
+        if seed not in others:
+            continue
+        gains = [gain(row), gain(others[seed])]
+        differences.append(gains[1] - gains[0])
+        again = rematches.get(seed, {}).get("again", [{}])[0].get("lead")
+        if again:
+            leads.append(again["mean"])
+        turned = again and {"mean": -again["mean"], "low": -again["high"], "high": -again["low"]}
+        cells = [f"{value:.3f}" for value in gains] + [f"{differences[-1]:+.3f}".replace("-", "−"), interval(turned)]
+        lines.append([seed, *cells])
+    heads = ("seed", *(f"gain of {kind}" for kind in kinds), "difference", "winners trained anew, side by side")
+    told = [table(heads, lines), overall(kinds[0], "gained more", differences)]
+    return "\n".join([*told, *([overall(kinds[0], "won side by side", [-lead for lead in leads])] if leads else [])])
+
+
+def gain(row: Row) -> float:
+    """What a run's winner saves of the bits per byte of its baseline; nothing where none was confirmed to."""
+    return -row["difference"]["mean"] if row["difference"] else 0.0
+
+
+def overall(first: str, what: str, differences: Sequence[float]) -> str:
+    """How often the first is ahead, where that is the negative side, and by how much."""
+    signs = sign_test([-difference for difference in differences])
+    line = f"{first} {what} in {signs.wins} of {len(differences)} pairs (sign test p = {signs.p:.2g})"
+    if len(differences) < 2:
+        return line + "."
+    found = paired_difference(differences, [0.0] * len(differences))
+    return line + f"; mean {interval({'mean': found.mean, 'low': found.low, 'high': found.high})}."
+
+
+def multipliers(rows: Sequence[Row]) -> str:
+    """How much more training the baseline, and the baseline with the winner's recipe, need for the same."""
+    return table(
+        ("winner of", "against the tuned baseline", "against it with the winner's recipe"),
+        (
+            [
+                row["name"].replace("multiplier-", "evolve "),
+                *(_times(row["against"].get(r)) for r in ("baseline", "control")),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _times(one: Mapping[str, Any] | None) -> str:
+    if one is None:
+        return "no score"
+    if one["value"] is None:
+        return f"over ×{one['tried'][1]:.2g}" if one["low"] is not None else f"under ×{one['tried'][0]:.2g}"
+    low, high = ("?" if end is None else f"{end:.2f}" for end in (one["low"], one["high"]))
+    return f"×{one['value']:.2f} ({low} … {high})"
+
+
+def horizon(row: Row) -> str:
+    """Whether short trainings rank genomes as a long one does."""
+    last = row["compute"][-1]
+    lines = [
+        [f"{compute:.3g}", f"{last / compute:.0f}", f"{rho:.3f} ({low:.3f} … {high:.3f})"]
+        for compute, (rho, low, high) in zip(row["compute"], row["spearman"], strict=False)
+    ]
+    return table(("flop", "times as long", f"Spearman over {row['genomes']} genomes"), lines)
+
+
+def main() -> None:
+    rows = {row["name"]: row for row in map(json.loads, ROWS.read_text("utf-8").splitlines())}
+    kinds: dict[str, list[Row]] = {}
+    for name in sorted(rows):
+        kinds.setdefault(name.partition("-")[0], []).append(rows[name])
+    searched = [row for kind in ("evolve", "random", "numbers", "text") for row in kinds.get(kind, [])]
+    print(runs(searched))
+    again = {row["name"].rpartition("-")[2]: row for row in kinds.get("compare", [])}
+    for other in ("random", "numbers"):
+        if "evolve" in kinds and other in kinds:
+            print(versus(kinds["evolve"], kinds[other], again if other == "random" else {}) + "\n")
+    if "multiplier" in kinds:
+        print(multipliers(kinds["multiplier"]))
+    for row in kinds.get("horizon", []):
+        print(horizon(row))
 
 
 if __name__ == "__main__":
-    print(HEAD)
-    print("|---" * HEAD.count(" | ") + "|---|")
-    for folder in sys.argv[1:]:
-        print(row(Path(folder)))
+    sys.exit(main())

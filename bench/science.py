@@ -2,9 +2,10 @@
 
     evolve-S, random-S, numbers-S    ten minutes each: the search, random search, Optuna on the baselines' numbers
     text-S                           ten minutes of the search on another text, which --text names
+    compare-S                        the winners of evolve-S and random-S, trained anew side by side
     multiplier-S                     how much training the winner of evolve-S saves
 
-Each takes about ten minutes of all cores, so nothing else should run beside them. What is finished is not done again,
+Most take about ten minutes of all cores, so nothing else should run beside them. What is finished is not done again,
 and what was stopped goes on. Every experiment leaves one line in docs/results.jsonl: its command, figures, seeds,
 machine and versions.
 """
@@ -25,13 +26,15 @@ from foundry.search.history import names
 
 ROWS = Path(__file__).parents[1] / "docs" / "results.jsonl"
 BUDGET = "10min"
-SEEDS = {"evolve": range(5), "random": range(5), "numbers": range(3), "text": range(3), "multiplier": range(5)}
+SEEDS = {"evolve": range(5), "random": range(5), "numbers": range(3), "text": range(3)}
+AFTER = {"compare": range(5), "multiplier": range(5)}  # what is asked of finished runs
+AGAIN = 5  # seeds of a comparison
 
 
 def experiments() -> list[str]:
     """The names of all experiments, paired ones next to each other."""
-    paired = [f"{kind}-{seed}" for seed in range(5) for kind in SEEDS if seed in SEEDS[kind] and kind != "multiplier"]
-    return [*paired, *(f"multiplier-{seed}" for seed in SEEDS["multiplier"])]
+    runs = [f"{kind}-{seed}" for seed in range(5) for kind in SEEDS if seed in SEEDS[kind]]
+    return runs + [f"{kind}-{seed}" for kind in AFTER for seed in AFTER[kind]]
 
 
 def command(name: str, folder: Path, text: str) -> list[str]:
@@ -43,6 +46,9 @@ def command(name: str, folder: Path, text: str) -> list[str]:
     kind, seed = name.rsplit("-", 1)
     if kind == "multiplier":
         return ["multiplier", str(folder / f"evolve-{seed}"), "--json"]
+    if kind == "compare":
+        rivals = [str(folder / f"{strategy}-{seed}") for strategy in ("evolve", "random")]
+        return ["compare", *rivals, "--again", str(AGAIN), "--out", str(folder / name), "--json"]
     if (folder / name / "run.json").exists():
         return ["evolve", "--resume", str(folder / name)]
     if kind == "text" and not text:
@@ -86,8 +92,8 @@ def perform(name: str, folder: Path, text: str) -> dict[str, Any] | None:
     if found.returncode:
         print(f"{name}: exit code {found.returncode}", file=sys.stderr)
         return None
-    told = json.loads(found.stdout) if name.startswith("multiplier") else summary(folder / name)
-    shown = [Path(a).name if a in (str(folder / name), text) else a for a in arguments]
+    told = json.loads(found.stdout) if name.rsplit("-", 1)[0] in AFTER else summary(folder / name)
+    shown = [Path(a).name if a == text or Path(a).parent == folder else a for a in arguments]
     return {"name": name, "command": " ".join(["foundry", *shown]), **told}
 
 
@@ -96,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", type=Path, help="where the run folders go")
     parser.add_argument("names", nargs="*", metavar="NAME", help="some of them; all where none is named")
     parser.add_argument("--text", default="", help="the other text")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     failed = 0
     for name in _chosen(options.names, parser):
         if name in done():

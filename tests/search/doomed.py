@@ -21,12 +21,15 @@ def sees(job):
 
 
 def hoard(job):
-    """Takes memory for ever; leaves in the file `corpus` when it passed the limit of `compute` bytes."""
+    """Takes memory for ever; the file `corpus` is as old as its last look that was below the limit of `compute` bytes.
+
+    It looks before it takes more: whoever ends it may be sooner than a look afterwards.
+    """
     kept = []
     while True:
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 <= job.compute:
+            Path(job.corpus).touch()
         kept.append(bytearray(os.urandom(MIB)) * 4)
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 > job.compute and not os.path.exists(job.corpus):
-            Path(job.corpus).write_text(str(time.monotonic()))
         time.sleep(0.005)  # some 700 MiB a second
 
 

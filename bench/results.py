@@ -17,6 +17,7 @@ from foundry.evals.statistics import paired_difference, sign_test
 ROWS = Path(__file__).parents[1] / "docs" / "results.jsonl"
 Row = Mapping[str, Any]
 DASH = "–"
+SEARCHES = ("evolve", "random", "numbers", "text", "longer", "muon", "onward")
 
 
 def interval(difference: Mapping[str, float] | None) -> str:
@@ -105,12 +106,18 @@ def multipliers(rows: Sequence[Row]) -> str:
         ("winner of", "against the tuned baseline", "against it with the winner's recipe"),
         (
             [
-                row["name"].replace("multiplier-", "evolve "),
+                _after(row["name"]),
                 *(_times(row["against"].get(r)) for r in ("baseline", "control")),
             ]
             for row in rows
         ),
     )
+
+
+def _after(name: str) -> str:
+    """The run that was asked how much it saves."""
+    kind, seed = name.removeprefix("multiplier-").rpartition("-")[::2]
+    return f"{kind or 'evolve'} {seed}"
 
 
 def _times(one: Mapping[str, Any] | None) -> str:
@@ -137,7 +144,7 @@ def main() -> None:
     kinds: dict[str, list[Row]] = {}
     for name in sorted(rows):
         kinds.setdefault(name.partition("-")[0], []).append(rows[name])
-    searched = [row for kind in ("evolve", "random", "numbers", "text") for row in kinds.get(kind, [])]
+    searched = [row for kind in SEARCHES for row in kinds.get(kind, [])]
     print(runs(searched))
     again = {row["name"].rpartition("-")[2]: row for row in kinds.get("compare", [])}
     for other in ("random", "numbers"):

@@ -2,8 +2,12 @@
 
     evolve-S, random-S, numbers-S    ten minutes each: the search, random search, Optuna on the baselines' numbers
     text-S                           ten minutes of the search on another text, which --text names
+    longer-S                         half an hour of the search
+    muon-S                           ten minutes from the hybrid with Muon alone, so that architecture is what is left
+    onward-S                         ten minutes from the winners of all evolve-S
     compare-S                        the winners of evolve-S and random-S, trained anew side by side
     multiplier-S                     how much training the winner of evolve-S saves
+    multiplier-KIND-S                the same of another run's winner; of muon-S and onward-S against evolve-S's
 
 Most take about ten minutes of all cores, so nothing else should run beside them. What is finished is not done again,
 and what was stopped goes on. Every experiment leaves one line in docs/results.jsonl: its command, figures, seeds,
@@ -14,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -21,13 +26,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from foundry.dsl.source import resource
 from foundry.search.archive import Archive
 from foundry.search.history import names
 
 ROWS = Path(__file__).parents[1] / "docs" / "results.jsonl"
-BUDGET = "10min"
+BUDGET, LONG = "10min", "30min"
+ATTEMPTS = ("longer", "muon", "onward")  # at larger multipliers
 SEEDS = {"evolve": range(5), "random": range(5), "numbers": range(3), "text": range(3)}
+SEEDS |= {kind: range(1) for kind in ATTEMPTS}
 AFTER = {"compare": range(5), "multiplier": range(5)}  # what is asked of finished runs
+AFTER |= {f"multiplier-{kind}": range(1) for kind in ATTEMPTS}
+MUON = "muon(lr = 0.02, decay = 0.03, adamw_lr = 5e-3)"  # its rate is tuned like any baseline's
 AGAIN = 5  # seeds of a comparison
 
 
@@ -44,8 +54,11 @@ def command(name: str, folder: Path, text: str) -> list[str]:
         SystemExit: it needs a text that was not named.
     """
     kind, seed = name.rsplit("-", 1)
-    if kind == "multiplier":
-        return ["multiplier", str(folder / f"evolve-{seed}"), "--json"]
+    if kind in ("multiplier", "multiplier-longer"):
+        return ["multiplier", str(folder / f"{kind.partition('-')[2] or 'evolve'}-{seed}"), "--json"]
+    if kind.startswith("multiplier-"):
+        winner = folder / f"{kind.partition('-')[2]}-{seed}" / "best.genome"
+        return ["multiplier", str(folder / f"evolve-{seed}"), "--of", str(winner), "--json"]
     if kind == "compare":
         rivals = [str(folder / f"{strategy}-{seed}") for strategy in ("evolve", "random")]
         return ["compare", *rivals, "--again", str(AGAIN), "--out", str(folder / name), "--json"]
@@ -53,8 +66,21 @@ def command(name: str, folder: Path, text: str) -> list[str]:
         return ["evolve", "--resume", str(folder / name)]
     if kind == "text" and not text:
         raise SystemExit("say which other text: --text PATH")
-    how = ["--data", text] if kind == "text" else ["--strategy", kind]
-    return ["evolve", "--budget", BUDGET, "--seed", seed, *how, "--out", str(folder / name)]
+    hows = {"text": ["--data", text], "random": ["--strategy", kind], "numbers": ["--strategy", kind]}
+    how = hows.get(kind, []) + [part for start in starts(kind, folder) for part in ("--baseline", str(start))]
+    budget = LONG if kind == "longer" else BUDGET
+    return ["evolve", "--budget", budget, "--seed", seed, *how, "--out", str(folder / name)]
+
+
+def starts(kind: str, folder: Path) -> list[Path]:
+    """The genomes from which a run begins; none: the shipped ones."""
+    if kind == "onward":
+        return [folder / f"evolve-{seed}" / "best.genome" for seed in SEEDS["evolve"]]
+    if kind != "muon":
+        return []
+    start = folder / "hybrid_muon.genome"
+    start.write_text(re.sub(r"adamw\(.*\)", MUON, resource("genomes", "hybrid.genome")), encoding="utf-8")
+    return [start]
 
 
 def done() -> dict[str, dict[str, Any]]:

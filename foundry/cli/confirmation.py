@@ -51,9 +51,11 @@ MULTIPLIER_EXAMPLES = """\b
 Examples:
   foundry multiplier runs/night
   foundry multiplier runs/night --seeds 5 --json
+  foundry multiplier runs/night --of other.genome
 
 Trains the winner with fractions of the compute of its confirmation and says with how much less it reaches the bits per
-byte of the best tuned baseline, and of the baseline's architecture with the winner's recipe, on test text.
+byte of the best tuned baseline, and of the baseline's architecture with the winner's recipe, on test text. With --of,
+another genome stands in the winner's place.
 
 Exit code: 0 done, 1 the run has no winner or a score is missing, 2 misuse."""
 
@@ -307,6 +309,7 @@ def _print_minimal(found: Minimal, base: str) -> None:
 def multiplier(
     run: Run,
     seeds: Annotated[int, typer.Option(metavar="N", min=2, max=100, help="Of each comparison.")] = 3,
+    of: Annotated[str, typer.Option(metavar="F", help="A genome in the winner's place.")] = "",
     as_json: Json = False,
 ) -> int:
     """Say with how much less training the winner of a run equals its baseline."""
@@ -315,8 +318,12 @@ def multiplier(
 
     archive, result, corpus = _finished(run)
     try:
-        rivals = {role: archive.genome(result[role]) for role in ("baseline", "control") if result[role]}
-        winner = archive.genome(result["winner"])
+        if of:
+            winner = load_source(of)[0].text
+            rivals = _rivals(archive.genome(result["baseline"]), winner)
+        else:
+            winner = archive.genome(result["winner"])
+            rivals = {role: archive.genome(result[role]) for role in ("baseline", "control") if result[role]}
         run_seeds = _seeds(result["seeds"], seeds)
         study = multipliers(winner, rivals, result["compute"], run_seeds)
         with panel([corpus], Path(run, KEPT)) as open_panel, bar() as tell:
@@ -329,6 +336,20 @@ def multiplier(
     else:
         _print_multipliers(found)
     return 0 if all(found.against.values()) else ERRORS
+
+
+def _rivals(baseline: str, winner: str) -> dict[str, str]:
+    """A baseline, and its architecture with a winner's recipe where that makes a program."""
+    from foundry.dsl.check import load_program
+    from foundry.dsl.diagnostics import GenomeError
+    from foundry.search.confirm import transplant_recipe
+
+    control = transplant_recipe(baseline, winner)
+    try:
+        load_program(control)
+    except GenomeError:
+        return {"baseline": baseline}
+    return {"baseline": baseline, "control": control}
 
 
 def _seeds(confirmed: list[int], count: int) -> list[int]:

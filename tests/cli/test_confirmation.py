@@ -171,6 +171,17 @@ def test_multiplier_prints_both(run):
     assert code == 0 and "best tuned baseline" in out and "baseline with the winner's recipe" in out
 
 
+def test_multiplier_takes_another_genome_in_the_winners_place(run, genomes):
+    own = json.loads(foundry("multiplier", run, "--json")[1])
+    (run / "again.genome").write_text(WINNER)
+    assert json.loads(foundry("multiplier", run, "--of", run / "again.genome", "--json")[1]) == own
+    code, out, _ = foundry("multiplier", run, "--of", genomes[1], "--json")
+    assert code == 0 and json.loads(out)["levels"]["baseline"] == own["levels"]["baseline"]
+    assert json.loads(out)["winner"] != own["winner"]
+    code, _, errors = foundry("multiplier", run, "--of", "nothing-of-that-name")
+    assert code == 2 and "no file" in errors and len(errors.splitlines()) == 1
+
+
 @pytest.mark.parametrize("verb", ["minimal", "multiplier"])
 def test_a_run_without_a_winner_or_with_another_text_is_refused(run, tmp_path, verb):
     about = json.loads((run / "run.json").read_text())

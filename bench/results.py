@@ -1,4 +1,6 @@
-"""The tables of docs/results.md, from the lines in docs/results.jsonl: `python bench/results.py`
+"""The tables of docs/results.md, from the lines in docs/results.jsonl: `python bench/results.py [PAGE]`
+
+They are printed, or put into their places in PAGE.
 
 Differences are in bits per byte of test text, negative where the first is better, with 95 % intervals.
 """
@@ -6,11 +8,14 @@ Differences are in bits per byte of test text, negative where the first is bette
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
+
+import rediscover
 
 from foundry.evals.statistics import paired_difference, sign_test
 
@@ -139,22 +144,43 @@ def horizon(row: Row) -> str:
     return table(("flop", "times as long", f"Spearman over {row['genomes']} genomes"), lines)
 
 
-def main() -> None:
-    rows = {row["name"]: row for row in map(json.loads, ROWS.read_text("utf-8").splitlines())}
+def tables(rows: Sequence[Row]) -> dict[str, str]:
+    """The tables of the page by the names of their places."""
     kinds: dict[str, list[Row]] = {}
-    for name in sorted(rows):
-        kinds.setdefault(name.partition("-")[0], []).append(rows[name])
-    searched = [row for kind in SEARCHES for row in kinds.get(kind, [])]
-    print(runs(searched))
+    for row in sorted(rows, key=lambda row: row["name"]):
+        kinds.setdefault(row["name"].partition("-")[0], []).append(row)
     again = {row["name"].rpartition("-")[2]: row for row in kinds.get("compare", [])}
+    found = {"runs": runs([row for kind in SEARCHES for row in kinds.get(kind, [])])}
     for other in ("random", "numbers"):
         if "evolve" in kinds and other in kinds:
-            print(versus(kinds["evolve"], kinds[other], again if other == "random" else {}) + "\n")
+            found[other] = versus(kinds["evolve"], kinds[other], again if other == "random" else {}) + "\n"
     if "multiplier" in kinds:
-        print(multipliers(kinds["multiplier"]))
-    for row in kinds.get("horizon", []):
-        print(horizon(row))
+        found["multipliers"] = multipliers(kinds["multiplier"])
+    if "rediscover" in kinds:
+        fields = set(rediscover.Found.__dataclass_fields__)
+        runs_of = [rediscover.Found(**{k: v for k, v in r.items() if k in fields}) for r in kinds["rediscover"]]
+        found["rediscovery"] = rediscover.table(runs_of) + "\n"
+    if "horizon" in kinds:
+        found["horizon"] = horizon(kinds["horizon"][-1])
+    return found
+
+
+def written(page: str, found: Mapping[str, str]) -> str:
+    """A page with each table in its place: between `<!-- table: NAME -->` and `<!-- end -->`."""
+
+    def place(match: re.Match[str]) -> str:
+        return f"<!-- table: {match[1]} -->\n\n{found.get(match[1], 'Not measured yet.' + chr(10))}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: (\w+) -->.*?<!-- end -->", place, page, flags=re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> None:
+    found = tables([json.loads(line) for line in ROWS.read_text("utf-8").splitlines()])
+    if not arguments:
+        print("\n".join(found.values()))
+    for page in map(Path, arguments):
+        page.write_text(written(page.read_text("utf-8"), found), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -24,6 +24,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from shutil import copy
 from typing import Any
 
 from foundry.dsl.source import resource
@@ -75,7 +76,8 @@ def command(name: str, folder: Path, text: str) -> list[str]:
 def starts(kind: str, folder: Path) -> list[Path]:
     """The genomes from which a run begins; none: the shipped ones."""
     if kind == "onward":
-        return [folder / f"evolve-{seed}" / "best.genome" for seed in SEEDS["evolve"]]
+        winners = {seed: folder / f"evolve-{seed}" / "best.genome" for seed in SEEDS["evolve"]}
+        return [Path(copy(winner, folder / f"winner_{seed}.genome")) for seed, winner in winners.items()]
     if kind != "muon":
         return []
     start = folder / "hybrid_muon.genome"

@@ -1,6 +1,7 @@
 """A training step of the emitted GPT-2 against transformers' GPT2LMHeadModel of the same sizes.
 
     python bench/step_time.py [--seconds 30] [--width 64] [--layers 4] [--rows 8] [--tokens 128]
+    python bench/step_time.py --width 256 --layers 6 --rows 4 --tokens 256
 
 Both run in one process on one thread, step by step in turn, from the same batch, without dropout: forward, loss,
 backward, clipping, AdamW. Prints the median of the paired ratios ours / theirs, and their quartiles; below 1, ours
@@ -27,10 +28,11 @@ from foundry.dsl.check import load_program
 GENOME = Path(__file__).parents[1] / "genomes" / "gpt2.genome"
 
 
-def ours(width: int, layers: int) -> Callable[[Tensor], float]:
+def ours(width: int, layers: int, positions: int) -> Callable[[Tensor], float]:
     """A training step of the emitted model: batch (B, T + 1) → loss."""
     text = GENOME.read_text().replace("width = 64", f"width = {width}").replace("hidden = 256", f"hidden = {4 * width}")
-    module = load(emit(load_program(text.replace("4 * layer", f"{layers} * layer"))))
+    text = text.replace("vocab = 128", f"vocab = {positions}").replace("4 * layer", f"{layers} * layer")
+    module = load(emit(load_program(text)))
     model = module.Model()
     model.initialise(0)
     optimizers = module.optimizers(model)
@@ -47,10 +49,10 @@ def ours(width: int, layers: int) -> Callable[[Tensor], float]:
     return step
 
 
-def theirs(width: int, layers: int) -> Callable[[Tensor], float]:
+def theirs(width: int, layers: int, positions: int) -> Callable[[Tensor], float]:
     """A training step of transformers' GPT-2, used as its documentation has it, with PyTorch's default AdamW."""
     config = transformers.GPT2Config(
-        vocab_size=256, n_positions=128, n_embd=width, n_layer=layers, n_head=4, n_inner=4 * width,
+        vocab_size=256, n_positions=positions, n_embd=width, n_layer=layers, n_head=4, n_inner=4 * width,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, use_cache=False, bos_token_id=0,
         eos_token_id=0,
     )  # fmt: skip
@@ -78,7 +80,8 @@ def main() -> None:
     torch.manual_seed(0)
     transformers.logging.set_verbosity_error()
 
-    steps = {"ours": ours(args.width, args.layers), "theirs": theirs(args.width, args.layers)}
+    sizes = args.width, args.layers, max(128, args.tokens)
+    steps = {"ours": ours(*sizes), "theirs": theirs(*sizes)}
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     generator = torch.Generator().manual_seed(0)
     deadline = time.perf_counter() + args.seconds

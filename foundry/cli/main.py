@@ -18,12 +18,16 @@ from foundry.cli import (
     evolution,
     fuzzing,
     fuzzing_bytes,
+    generation,
     genomes,
     language,
     proxies,
     rewriting,
     runs,
+    serving,
     structure,
+    tokenizers,
+    training,
     variation,
 )
 from foundry.cli.failures import BROKEN_PIPE, INTERRUPTED, MISUSE, Failure
@@ -66,6 +70,8 @@ for group in (
     language,
     variation,
     evaluation,
+    training,
+    generation,
     evolution,
     runs,
     asking,
@@ -74,6 +80,8 @@ for group in (
     fuzzing,
     fuzzing_bytes,
     proxies,
+    serving,
+    tokenizers,
 ):
     group.register(app)
 
@@ -95,7 +103,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return failure.code
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit) as end:
+        if isinstance(end, SystemExit) and not isinstance(end.__context__, BrokenPipeError):
+            raise  # else it is what typer makes of a broken pipe inside a verb
         # Python flushes standard output once more on its way out; let that go nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
@@ -110,6 +120,7 @@ def _misuse(error: Exception, arguments: Sequence[str]) -> int:
     message = error.format_message().rstrip(".")  # type: ignore[attr-defined]
     verb = next((a for a in arguments if not a.startswith("-")), "")
     known = {c.name or (c.callback.__name__ if c.callback else "") for c in app.registered_commands}
+    known |= {str(group.name) for group in app.registered_groups}
     command = f"foundry {verb}" if verb in known else "foundry"
     print(f"{command}: {message[:1].lower()}{message[1:]} (see {command} --help)", file=sys.stderr)
     return MISUSE

@@ -39,7 +39,8 @@ class Context:
     mode: tensor, slot (scores and masks, over head, token and key) or scalar (Python numbers).
     attribute: the expression of a node's weights or module. number: the expression of a number of a node.
     call: the text of a node that applies a unit, attends, or needs the past, given its argument texts.
-    taken: names of the file.
+    taken: names of the file. logits: the `unembed` whose result is the logits, up to what is done to each of them; None
+    where the unit has none.
     """
 
     mode: str
@@ -48,6 +49,7 @@ class Context:
     call: Callable[[Node, list[Text]], Text]
     taken: frozenset[str]
     fused: Fused | None = None
+    logits: Node | None = None
 
 
 @dataclass
@@ -183,6 +185,8 @@ class _Writer:
         for user in self.plan.nodes:
             if user.op in ("attend", "rotate") and node in user.inputs:
                 return [PRIMITIVES[user.op].args[user.inputs.index(node)].name]
+            if user.op == "waves" and node in user.inputs:
+                return ["angle"]
         return ["mixed"] if node.op == "attend" else []
 
     def loop(self, node: Node, place: int) -> list[str]:
@@ -262,13 +266,10 @@ class _Writer:
             case "embed" | "linear":
                 return Text(f"{self.context.attribute(node)}({(x if node.op == 'embed' else self.floats(node)).code})")
             case "unembed":
-                weights = self.context.attribute(node)
-                call = (
-                    f"F.linear({self.floats(node).code}, {weights})"
-                    if node.attrs["tied"]
-                    else f"{weights}({self.floats(node).code})"
-                )
-                return Text(call)
+                weights, x = self.context.attribute(node), self.floats(node)
+                if node is self.context.logits:
+                    x = Text(f"asked({x.code}, past)")
+                return Text(f"F.linear({x.code}, {weights})" if node.attrs["tied"] else f"{weights}({x.code})")
             case "position":
                 at_hand = anchor(self.unit, node)
                 axes = in_memory(at_hand.type)
@@ -316,7 +317,10 @@ class _Writer:
                 b = self.floats(node, 1)
                 return self.context.call(node, [self.operand(node, 0, want), b])
             case "rotate":
-                return self.context.call(node, [self.floats(node), self.operand(node, 1, in_memory(node.type))])
+                angle = self.operand(node, 1, None if node.attrs.get("ready") else in_memory(node.type))
+                return self.context.call(node, [self.floats(node), angle])
+            case "waves":
+                return self.context.call(node, [self.operand(node, 0, node.type.axes)])
             case "linear_attend" | "delta_attend":
                 want = ("batch", "head", "token", "channel")
                 factors = [self.operand(node, n, want) for n in range(3, len(node.inputs))]

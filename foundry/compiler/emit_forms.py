@@ -16,7 +16,7 @@ from foundry.dsl.registry import PRIMITIVES
 from foundry.dsl.rules import param_shape
 
 # Arguments that decide how code is written; the others are numbers in it.
-FLAGS = ("bias", "tied", "shared", "through", "interleaved", "learn", "numbers")
+FLAGS = ("bias", "tied", "shared", "through", "interleaved", "ready", "learn", "numbers")
 
 Slot = tuple[int, str]  # a node's index in its unit, and what the number is there
 Numbers = dict[Slot, int | float | None]
@@ -213,6 +213,8 @@ class Forms:
                     yield "top", _int(attrs["top"])
             case "number":
                 yield "value", _number(attrs["value"])
+            case "rotate" | "waves" if not attrs["interleaved"] and not attrs.get("ready"):
+                yield "width", node.type.width
             case "shift" | "channel_index" | "slice" | "repeat" | "experts" | "top":
                 for name in ("by", "count", "start", "stop", "times"):
                     if name in attrs:

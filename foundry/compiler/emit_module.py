@@ -9,6 +9,7 @@ from functools import cache, partial
 from foundry.compiler.emit_body import Body, Context, body
 from foundry.compiler.emit_forms import Form, Forms
 from foundry.compiler.emit_text import LAMBDA, Text, literal
+from foundry.compiler.emit_waves import with_waves_on_top
 from foundry.compiler.emit_weights import attribute_names, weight, word
 from foundry.compiler.names import Names, class_name, comment
 from foundry.dsl.check import prelude
@@ -26,10 +27,11 @@ TORCH_NAMES = {"silu": "F.silu({})", "gelu": "F.gelu({})", "gelu_tanh": 'F.gelu(
 def definitions(program: Program, file_names: frozenset[str]) -> list[str]:
     """The source of every class and function of the model, in the order in which they need each other."""
     callees = _callees(program.genome) | _prelude_callees()
-    forms = Forms(program.model, file_names | callees - SPECIAL)
+    model = with_waves_on_top(program.model)
+    forms = Forms(model, file_names | callees - SPECIAL)
     names = Names(set(file_names))
     for form in forms.all:
-        if form.unit is not program.model and not form.inline:
+        if form.unit is not model and not form.inline:
             form.name = names.claim(_title(form, forms))
     taken = file_names | names.taken
     written = [_Definition(form, forms, frozenset(taken)) for form in forms.all if not form.inline]
@@ -57,15 +59,17 @@ def _title(form: Form, forms: Forms) -> str:
     callers = set(form.callers) - {unit.name}
     if rivals and unit.name and len(set(form.callers)) == 1 and callers:
         return class_name(callers.pop()) + class_name(word)
-    for node in unit.nodes if rivals else []:  # the first part that the others lack says what is special
-        part = forms.of.get(node.unit) if node.unit is not None else None
-        if part is not None and part.name and all(part not in _parts(rival, forms) for rival in rivals):
-            return class_name(part.name) + class_name(word)
+    for part in _parts(form, forms) if rivals else []:  # the first that the others lack says what is special
+        if all(part not in _parts(rival, forms) for rival in rivals):
+            return class_name(part) + class_name(word)
     return class_name(word)
 
 
-def _parts(form: Form, forms: Forms) -> list[Form]:
-    return [forms.of[n.unit] for n in form.unit.nodes if n.unit is not None]
+def _parts(form: Form, forms: Forms) -> list[str]:
+    """The names of what a class or a function is made of."""
+    nodes = [node for node in form.unit.nodes if node.unit is not None or "turns" in node.attrs]
+    names = [forms.of[node.unit].name if node.unit is not None else node.attrs["turns"] for node in nodes]
+    return [name for name in names if name]
 
 
 class _Definition:
@@ -179,7 +183,10 @@ class _Definition:
         if node.op == "scan":
             return Text(f"scan({codes[0]}, {codes[1]}, past)")
         if node.op == "rotate":
-            return Text(f"rotate{'_pairs' if node.attrs['interleaved'] else ''}({codes[0]}, {codes[1]})")
+            waves = codes[1] if node.attrs.get("ready") else self.waves(node, codes[1])
+            return Text(f"rotate{'_pairs' if node.attrs['interleaved'] else ''}({codes[0]}, {waves})")
+        if node.op == "waves":
+            return Text(self.waves(node, codes[0]))
         if node.op == "concat":
             return Text(f"concat({codes[0]}, {codes[1]})")
         if node.op in ("linear_attend", "delta_attend"):
@@ -210,6 +217,12 @@ class _Definition:
             return Text(f"for _ in range({times}):\nself.{name}({', '.join([*codes, *past])})")
         single = Names(set(self.taken), set(codes)).claim(name[:-1] if name.endswith("s") else "layer")
         return Text(f"for {single} in self.{name}:\n{single}({', '.join([*codes, *past])})")
+
+    def waves(self, node: Node, angle: str) -> str:
+        """The cosines and sines of an angle, for a `rotate`."""
+        if node.attrs["interleaved"]:
+            return f"cos_sin_of_pairs({angle})"
+        return f"cos_sin_of({angle}, {self.number(node, 'width').code})"
 
     def attend(self, node: Node, codes: list[str]) -> Text:
         plan = self.forms.plans[node]
@@ -260,9 +273,23 @@ class _Definition:
     def render(self) -> Body:
         context = Context(
             "slot" if self.form.slot else "tensor", self.attribute, self.number, self.call,
-            self.taken | set(self.form.arguments), self.form.fused,
+            self.taken | set(self.form.arguments), self.form.fused, self.logits() if self.is_model else None,
         )  # fmt: skip
         return body(self.unit, context)
+
+    def logits(self) -> Node | None:
+        """The `unembed` behind the result, where all that follows it goes token by token; else None.
+
+        What comes before it is then needed only at the tokens whose logits are wanted.
+        """
+        node = self.unit.result
+        while node.op != "unembed":
+            inputs = [i for i in node.tensors if i.op not in ("param", "number")]
+            if len(inputs) != 1 or self.forms.is_stateful(node):
+                return None
+            (node,) = inputs
+        users = [n for n in self.unit.nodes if node in n.inputs]
+        return node if len(users) <= 1 else None
 
     def source(self) -> str:
         lines = [comment(c) for c in self.unit.comments]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from foundry.data.cache import build_folder, cache_folder, checksum
 from foundry.data.documents import CorpusError, Source, find_source, read_documents
 
 __all__ = ["SPLITS", "Corpus", "CorpusError", "load_corpus"]
@@ -22,9 +19,7 @@ __all__ = ["SPLITS", "Corpus", "CorpusError", "load_corpus"]
 SPLITS = ("train", "validation", "test")
 RULE = "foundry corpus 1: split 90/5/5 by the SHA-256 of the document, a zero byte after each document"
 SMALLEST_SPLIT = 4096  # bytes: 32 windows of 128
-LEFTOVER_AGE = 3600  # seconds after which an unfinished build belongs to a process that died
 ATTEMPTS = 3  # at opening a cache that another process may be replacing
-BLOCK, BLOCKS = 1 << 18, 64  # bytes in a block, and how many blocks of a large array are checked at opening
 NO_BYTES = np.empty(0, np.uint8)
 DAMAGED = (OSError, ValueError, KeyError, TypeError)
 
@@ -83,21 +78,13 @@ def load_corpus(path: str | None = None, cache_dir: str | Path | None = None) ->
         CorpusError: missing, empty, unreadable or malformed text, too little of it, or an unwritable cache.
     """
     source = find_source(path)
-    folder = _cache_folder(cache_dir) / "corpora" / _fingerprint(source)
+    folder = cache_folder(cache_dir) / "corpora" / _fingerprint(source)
     for _ in range(ATTEMPTS):
         try:
             return _open(folder)
         except DAMAGED:
             _build(source, folder)
     raise CorpusError(f"{folder}: the cache is damaged as soon as it is written; set FOUNDRY_CACHE to another place")
-
-
-def _cache_folder(given: str | Path | None) -> Path:
-    if given is not None:
-        return Path(given)
-    if own := os.environ.get("FOUNDRY_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "foundry"
 
 
 def _fingerprint(source: Source) -> str:
@@ -117,7 +104,7 @@ def _open(folder: Path, shown: tuple[str, ...] = SPLITS) -> Corpus:
     arrays = dict.fromkeys(SPLITS, NO_BYTES)
     for split in shown:
         arrays[split] = np.memmap(folder / f"{split}.bin", dtype=np.uint8, mode="r")
-        if about["checksums"][split] != _checksum(arrays[split]):
+        if about["checksums"][split] != checksum(arrays[split]):
             raise ValueError(f"{folder / split}.bin is damaged")
     return Corpus(
         name=about["name"],
@@ -130,34 +117,12 @@ def _open(folder: Path, shown: tuple[str, ...] = SPLITS) -> Corpus:
     )
 
 
-def _checksum(data: np.ndarray) -> str:
-    """Of the length and of evenly spaced blocks: all of an array up to 16 MiB, a sample of a larger one."""
-    digest = hashlib.sha256(str(len(data)).encode())
-    for start in range(0, len(data), max(BLOCK, len(data) // BLOCKS)):
-        digest.update(data[start : start + BLOCK].data)
-    return digest.hexdigest()
-
-
 def _build(source: Source, folder: Path) -> None:
-    """Write the arrays into a folder of our own, then move it to `folder` in one step, unless another process
-    got there first."""
-    parent = folder.parent
     try:
-        parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(parent)
-        with tempfile.TemporaryDirectory(prefix=".building-", dir=parent) as space:
-            with contextlib.suppress(FileNotFoundError):
-                folder.rename(Path(space, "damaged"))
-            building = Path(space, "corpus")
-            building.mkdir()
-            _write(source, building)
-            try:
-                building.rename(folder)
-            except OSError:
-                if not folder.exists():
-                    raise
+        build_folder(folder, lambda building: _write(source, building))
     except OSError as error:
-        raise CorpusError(f"{parent}: cannot keep the corpus there ({error.strerror}); set FOUNDRY_CACHE") from None
+        place, why = folder.parent, error.strerror
+        raise CorpusError(f"{place}: cannot keep the corpus there ({why}); set FOUNDRY_CACHE") from None
 
 
 def _write(source: Source, folder: Path) -> None:
@@ -173,7 +138,7 @@ def _write(source: Source, folder: Path) -> None:
                 continue
             digest = hashlib.sha256(document).digest()
             total.update(digest)
-            split = _split_of(digest)
+            split = split_of(digest)
             files[split].write(document + b"\0")
             documents[split] += 1
             sizes[split] += len(document) + 1
@@ -187,12 +152,13 @@ def _write(source: Source, folder: Path) -> None:
         "hash": total.hexdigest()[:16],
         "documents": documents,
         "skipped": skipped,
-        "checksums": {split: _checksum(np.memmap(folder / f"{split}.bin", np.uint8, "r")) for split in SPLITS},
+        "checksums": {split: checksum(np.memmap(folder / f"{split}.bin", np.uint8, "r")) for split in SPLITS},
     }
     (folder / "corpus.json").write_text(json.dumps(about, indent=1))
 
 
-def _split_of(digest: bytes) -> str:
+def split_of(digest: bytes) -> str:
+    """The split of a document with this SHA-256."""
     share = int.from_bytes(digest[:8], "big") / 2**64
     return "train" if share < 0.90 else "validation" if share < 0.95 else "test"
 
@@ -209,12 +175,3 @@ def _refuse_small(name: str, sizes: dict[str, int], documents: dict[str, int], s
             f"{name}: too small to split: {total:,} bytes in {count:,} {noun} leave {sizes[smallest]:,} bytes for "
             f"{smallest}, which needs {SMALLEST_SPLIT:,}; give some 200 kB in a hundred documents or more"
         )
-
-
-def _clear_leftovers(parent: Path) -> None:
-    for leftover in parent.glob(".building-*"):
-        try:
-            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE:
-                shutil.rmtree(leftover, ignore_errors=True)
-        except FileNotFoundError:
-            continue

@@ -117,19 +117,31 @@ def read_documents(source: Source) -> Iterator[bytes | None]:
     Raises:
         CorpusError: a file that cannot be read, or does not hold what its name says.
     """
-    for file in source.files:
+    return (document for _, _, document in documents_from(source, 0, 0))
+
+
+def documents_from(source: Source, first: int, place: int) -> Iterator[tuple[int, int, bytes | None]]:
+    """As `read_documents`, from a place in the file of number `first` on; with each document, from where to go on after
+    it. A place is a count of lines or rows, or of bytes in a text; 0 is the beginning."""
+    for number, file in enumerate(source.files[first:], start=first):
         try:
-            if file.path.suffix == ".jsonl":
-                yield from _json_lines(file.path)
-            elif file.path.suffix == ".parquet":
-                yield from _parquet_rows(file.path)
-            elif source.single:
-                yield from _pieces_of(file.path)
-            elif file.size:
-                data = file.path.read_bytes()
-                yield data if _is_text(data) else None
+            for after, document in _documents_in(file, source.single, place):
+                yield number, after, document
         except OSError as error:
             raise CorpusError(f"{file.path}: cannot be read ({_reason(error)})") from None
+        place = 0
+
+
+def _documents_in(file: File, single: bool, place: int) -> Iterator[tuple[int, bytes | None]]:
+    if file.path.suffix == ".jsonl":
+        yield from _json_lines(file.path, place)
+    elif file.path.suffix == ".parquet":
+        yield from _parquet_rows(file.path, place)
+    elif single:
+        yield from _pieces_of(file.path, place)
+    elif file.size > place:
+        data = file.path.read_bytes()
+        yield file.size, data if _is_text(data) else None
 
 
 def _is_text(data: bytes) -> bool:
@@ -140,13 +152,13 @@ def _is_text(data: bytes) -> bool:
     return b"\0" not in data
 
 
-def _pieces_of(path: Path) -> Iterator[bytes]:
+def _pieces_of(path: Path, start: int) -> Iterator[tuple[int, bytes]]:
     size = path.stat().st_size
     if size == 0:
         raise CorpusError(f"{path}: the file is empty")
     decoder = codecs.getincrementaldecoder("utf-8")()
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        start, piece = 0, max(SMALLEST_PIECE, size // PIECES)
+        piece = max(SMALLEST_PIECE, size // PIECES)
         while start < len(data):
             end = _cut(data, start + piece, start + 2 * piece)
             text = data[start:end]
@@ -156,7 +168,7 @@ def _pieces_of(path: Path) -> Iterator[bytes]:
                 raise CorpusError(f"{path}: not UTF-8 text (near byte {start + error.start:,})") from None
             if b"\0" in text:
                 raise CorpusError(f"{path}: not text (a zero byte at {start + text.index(0):,})")
-            yield text
+            yield end, text
             start = end
 
 
@@ -169,10 +181,10 @@ def _cut(data: mmap.mmap, low: int, high: int) -> int:
     return min(high, len(data))
 
 
-def _json_lines(path: Path) -> Iterator[bytes]:
+def _json_lines(path: Path, passed: int) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            if not line.strip():
+            if number <= passed or not line.strip():
                 continue
             try:
                 row = json.loads(line)
@@ -182,10 +194,10 @@ def _json_lines(path: Path) -> Iterator[bytes]:
             if not isinstance(text, str):
                 raise CorpusError(f"{path}, line {number}: no field `text` that holds a string")
             if text:
-                yield text.encode("utf-8", errors="replace")
+                yield number, text.encode("utf-8", errors="replace")
 
 
-def _parquet_rows(path: Path) -> Iterator[bytes]:
+def _parquet_rows(path: Path, passed: int) -> Iterator[tuple[int, bytes]]:
     import pyarrow
     from pyarrow import parquet
 
@@ -197,10 +209,14 @@ def _parquet_rows(path: Path) -> Iterator[bytes]:
         kind = fields.field("text").type
         if not (pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)):
             raise CorpusError(f"{path}: the column `text` holds {_listed([str(kind)])}, not strings")
+        number = 0
         for batch in table.iter_batches(columns=["text"]):
-            for text in batch.column(0).to_pylist():
+            texts = batch.column(0)[max(0, passed - number) :].to_pylist()
+            number += len(batch) - len(texts)
+            for text in texts:
+                number += 1
                 if text:
-                    yield text.encode("utf-8")
+                    yield number, text.encode("utf-8")
     except UnicodeDecodeError as error:
         raise CorpusError(f"{path}: the column `text` holds what is not UTF-8 ({error.reason})") from None
     except pyarrow.ArrowException as error:

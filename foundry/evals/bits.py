@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import copy
-import math
 import zlib
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-ROWS = 32  # windows in one forward pass
+from foundry.train.validation import bits_per_byte, windows
+
+__all__ = ["bits_per_byte", "first_leak", "implausible_below", "windows"]
+
 ROUNDING = 1e-9  # of the largest logit: what regrouped sums may differ by in float64
 SAMPLE = 1 << 18  # bytes that the compressor sees
 TOO_GOOD = 0.25  # of what the compressor needs
-
-
-def windows(data: np.ndarray, count: int, context: int) -> Tensor:
-    """`count` evenly spaced windows of `context + 1` bytes, the same ones every time: (count, context + 1) int64."""
-    starts = np.linspace(0, len(data) - context - 1, count).astype(np.int64)
-    return torch.from_numpy(data[starts[:, None] + np.arange(context + 1)].astype(np.int64))
-
-
-@torch.inference_mode()
-def bits_per_byte(model: nn.Module, text: Tensor) -> float:
-    """Mean bits that the model needs for bytes 1 … T of each window, from those before: text is (N, T + 1) int64."""
-    total = 0.0
-    for rows in text.split(ROWS):
-        logits = model(rows[:, :-1])
-        total += F.cross_entropy(logits.flatten(0, 1).double(), rows[:, 1:].flatten(), reduction="sum").item()
-    return total / math.log(2) / text[:, 1:].numel()
 
 
 @torch.inference_mode()

@@ -18,6 +18,7 @@ from foundry.compiler.cost import compute_per_token, cost
 from foundry.compiler.emit import emit
 from foundry.compiler.load import load
 from foundry.data.corpus import Corpus
+from foundry.data.order import windows as training_windows
 from foundry.dsl.check import check
 from foundry.dsl.program import all_units
 from foundry.evals.bits import bits_per_byte, first_leak, implausible_below, windows
@@ -25,7 +26,7 @@ from foundry.evals.curve import early_signals
 from foundry.evals.fingerprint import fingerprint
 from foundry.evals.screen import Screen
 from foundry.evals.signals import untrained
-from foundry.train.loop import batches, train
+from foundry.train.loop import train
 from foundry.train.plan import PlanError, Step, plan_steps
 
 BYTES = 256  # the vocabulary of every proxy
@@ -185,8 +186,8 @@ def _look(trial: Trial, corpus: Corpus, seed: int, found: dict[str, Any], screen
     with contextlib.suppress(Exception):
         model = module.Model()
         model.initialise(seed)
-        ((x, y),) = batches(corpus.train, steps[:1], seed, LONGEST_CONTEXT)
-        found["signals"] = untrained(module, model, x, y)
+        (batch,) = training_windows(corpus.train, steps[:1], seed, LONGEST_CONTEXT)
+        found["signals"] = untrained(module, model, batch.x, batch.y)
     if screen and (reason := screen.rejects({name: found[name] for name in SIZES} | found.get("signals", {}))):
         raise Refused("rejected", "screened", reason)
 

@@ -9,17 +9,18 @@ from types import ModuleType
 
 SHORTEST = 8  # tokens of context, and what a longer one is a multiple of
 FEWEST_STEPS = 8
+MOST_STEPS = 5_000_000  # all of them are planned, and kept in memory
 
 
 class PlanError(ValueError):
-    """A recipe that cannot be trained with this compute. The message says why."""
+    """A recipe that cannot be trained in this length. The message says why."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """progress: compute spent before this step, as a share of the whole. context, rows: the shape of the batch.
-    factor: on every peak learning rate. compute: what the step spends, in flop-equivalents. share: of the data, the
-    easiest first, that the step draws from."""
+    """progress: what is spent before this step, as a share of the whole. context, rows: the shape of the batch.
+    factor: on every peak learning rate. compute: what the step spends, in the unit of the whole: flop-equivalents where
+    a proxy is trained. share: of the data, the easiest first, that the step draws from."""
 
     progress: float
     context: int
@@ -34,6 +35,22 @@ class Step:
         return self.rows * self.context
 
 
+@dataclass(frozen=True)
+class Length:
+    """How long a run is: until what its steps cost adds up to `amount`, each `step`, and each of its tokens `token` and
+    `reach` times the context. unit: what all four are in: tokens, steps or seconds."""
+
+    amount: float
+    unit: str
+    step: float = 0.0
+    token: float = 0.0
+    reach: float = 0.0
+
+    def cost(self, rows: int, context: int) -> float:
+        """What a step costs."""
+        return self.step + rows * context * (self.token + self.reach * context)
+
+
 def plan_steps(
     module: ModuleType, *, compute: float, compute_per_token: Callable[[int], float], max_context: int
 ) -> list[Step]:
@@ -41,29 +58,52 @@ def plan_steps(
 
     compute_per_token is asked at every step; it should remember its answers.
 
-    The schedule is a function of compute spent, so that it is complete at any budget. The context that
+    Raises:
+        PlanError: see `plan`.
+    """
+    return plan(module, compute, lambda rows, context: rows * context * compute_per_token(context), max_context)
+
+
+def plan_length(module: ModuleType, length: Length, max_context: int) -> list[Step]:
+    """The steps of a run of some length.
+
+    Raises:
+        PlanError: see `plan`.
+    """
+    return plan(module, length.amount, length.cost, max_context, f"a length of {length.amount:,.0f} {length.unit}")
+
+
+def plan(
+    module: ModuleType, whole: float, cost: Callable[[int, int], float], max_context: int, what: str = "the compute"
+) -> list[Step]:
+    """The steps that use up `whole` as nearly as whole steps can. cost: of a step, by its rows and its context.
+
+    The schedule is a function of what is spent, so that it is complete at any budget. The context that
     the recipe asks for is rounded to a multiple of SHORTEST and clipped to [SHORTEST, max_context] and to the
     module's LONGEST; a step takes BATCH // context rows, at least one.
 
     Raises:
-        PlanError: fewer than FEWEST_STEPS steps, or a schedule, context or difficulty that is not a finite number.
+        PlanError: fewer than FEWEST_STEPS steps, more than MOST_STEPS, or a schedule, context or difficulty that is
+            not a finite number.
     """
     steps: list[Step] = []
     spent = 0.0
     while True:
-        progress = spent / compute
+        progress = spent / whole
         context = context_at(module, progress, max_context)
         rows = max(1, module.BATCH // context)
-        cost = rows * context * compute_per_token(context)
-        if spent + cost / 2 > compute:
+        price = cost(rows, context)
+        if spent + price / 2 > whole:
             break
+        if len(steps) == MOST_STEPS:
+            raise PlanError(f"{what} takes more than {MOST_STEPS:,} steps: train for less, or with a larger batch")
         factor = _finite(module.schedule, "schedule", progress)
         if factor < 0:
             raise PlanError(f"the schedule is {factor:.3g} at t = {progress:.3g}, and a rate below 0 unlearns")
-        steps.append(Step(progress, context, rows, factor, cost, share_at(module, progress)))
-        spent += cost
+        steps.append(Step(progress, context, rows, factor, price, share_at(module, progress)))
+        spent += price
     if len(steps) < FEWEST_STEPS:
-        raise PlanError(f"the compute allows {len(steps)} steps, and training needs {FEWEST_STEPS}")
+        raise PlanError(f"{what} allows {len(steps)} steps, and training needs {FEWEST_STEPS}")
     return steps
 
 

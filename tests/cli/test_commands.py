@@ -340,6 +340,13 @@ def test_a_reader_that_goes_away_is_no_error_message():
     assert done.stdout.startswith("#") and done.stderr == ""
 
 
+def test_an_exit_that_no_broken_pipe_is_behind_keeps_its_code(monkeypatch):
+    monkeypatch.setattr("foundry.cli.main.app", lambda **_: sys.exit(3))
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 3
+
+
 def test_ctrl_c_ends_with_130_and_no_traceback():
     process = subprocess.Popen(
         [sys.executable, "-m", "foundry", "check", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -49,14 +49,16 @@ def test_a_llama_layer_reads_as_one_would_write_it():
         "        self.glu_norm = RMSNorm()",
         "        self.glu = GLU()",
         "",
-        "    def forward(self, x, past=None):",
-        "        x = x + self.attention(self.attention_norm(x), past)",
+        "    def forward(self, x, cos_sin, past=None):",
+        "        x = x + self.attention(self.attention_norm(x), cos_sin, past)",
         "        return x + self.glu(self.glu_norm(x))",
     ]
+    assert "q = rotate(split_heads(self.q(x), 4), cos_sin)" in part(text, "Attention")
+    assert "cos_sin = rope(tokens, past)" in part(text, "Model")
     assert "self.layers = nn.ModuleList(Layer() for _ in range(4))" in text
     assert "F.rms_norm(x, (64,), weight=self.weight, eps=1e-6)" in text
     assert "gate = F.silu(self.gate(x))" in text
-    assert "F.linear(self.rmsnorm(x), self.embed.weight)" in text
+    assert "F.linear(asked(self.rmsnorm(x), past), self.embed.weight)" in text
 
 
 @pytest.mark.parametrize("name", ["gpt2", "llama"])

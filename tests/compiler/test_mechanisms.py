@@ -13,7 +13,7 @@ from foundry.compiler.mechanisms.heads import merge_heads, split_heads
 from foundry.compiler.mechanisms.lion import lion
 from foundry.compiler.mechanisms.muon import muon, orthogonal
 from foundry.compiler.mechanisms.past import Past, position
-from foundry.compiler.mechanisms.rotate import rotate
+from foundry.compiler.mechanisms.rotate import cos_sin_of, cos_sin_of_pairs, rotate, rotate_pairs
 from foundry.compiler.mechanisms.scan import scan
 from foundry.compiler.mechanisms.shift import shift
 
@@ -168,7 +168,8 @@ def test_shift_moves_values_later():
 def test_rotate_turns_pairs():
     x = torch.tensor([[1.0, 2.0, 3.0, 4.0]])  # pairs (1, 3) and (2, 4)
     quarter = torch.tensor([[math.pi / 2, 0.0]])
-    torch.testing.assert_close(rotate(x, quarter), torch.tensor([[-3.0, 2.0, 1.0, 4.0]]))
+    torch.testing.assert_close(rotate(x, cos_sin_of(quarter, 4)), torch.tensor([[-3.0, 2.0, 1.0, 4.0]]))
+    torch.testing.assert_close(rotate_pairs(x, cos_sin_of_pairs(quarter)), torch.tensor([[-2.0, 1.0, 3.0, 4.0]]))
 
 
 def test_position_goes_on_where_the_past_ends():

@@ -209,11 +209,15 @@ print(corpus.hash, sum(len(corpus.split(s)) for s in ("train", "validation", "te
 
 
 def test_what_a_killed_build_left_is_cleared_later(folder, tmp_path):
-    leftover = tmp_path / "cache" / "corpora" / ".building-old"
-    leftover.mkdir(parents=True)
-    os.utime(leftover, (0, 0))
+    leftover, building = (tmp_path / "cache" / "corpora" / name for name in (".building-old", ".building-long"))
+    for place in (leftover, building):
+        (place / "new").mkdir(parents=True)
+        (place / "new" / "train.bin").touch()
+        for path in (place, place / "new"):
+            os.utime(path, (0, 0))  # begun long ago
+    os.utime(leftover / "new" / "train.bin", (0, 0))  # and the other is written to now
     load(folder, tmp_path)
-    assert not leftover.exists()
+    assert not leftover.exists() and building.exists()
 
 
 def bad(tmp_path, name, content):

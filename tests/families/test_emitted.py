@@ -50,7 +50,8 @@ def test_no_name_is_another_name_with_a_number(emitted, name):
     {
         "llama2_7b": [
             "self.blocks = nn.ModuleList(Block() for _ in range(32))",
-            "x = x + self.attention(self.attention_norm(x), past)",
+            "cos_sin = rope(tokens, past)",
+            "x = x + self.attention(self.attention_norm(x), cos_sin, past)",
             "return x + self.glu(self.glu_norm(x))",
         ],
         "gemma2_2b": [
@@ -60,9 +61,11 @@ def test_no_name_is_another_name_with_a_number(emitted, name):
         ],
         "gemma3_1b": [
             "self.groups = nn.ModuleList(Group() for _ in range(4))",
-            "self.local_blocks = nn.ModuleList(Block(theta=1e4, window=512) for _ in range(5))",
-            "self.full_block = Block(theta=1e6, window=None)",
-            "self.local_blocks = nn.ModuleList(Block(theta=1e4, window=512) for _ in range(2))",
+            "local_cos_sin = rope(tokens, 1e4, past)",
+            "full_cos_sin = rope(tokens, 1e6, past)",
+            "self.local_blocks = nn.ModuleList(Block(window=512) for _ in range(5))",
+            "self.full_block = Block(window=None)",
+            "self.local_blocks = nn.ModuleList(Block(window=512) for _ in range(2))",
         ],
         "deepseek_v3": [
             "self.dense_blocks = nn.ModuleList(DenseBlock() for _ in range(3))",

@@ -62,7 +62,7 @@ def faulty(name: str, old: str, new: str) -> Case:
         ("attention", "v = split_heads(self.v(x)", "v = split_heads(self.v(x).detach()", gradients.everywhere),
         ("a stopped gradient", ".detach()", "", gradients.everywhere),
         ("attention", "generator=generator)", ")", running.seeds_decide),
-        ("a penalty", "torch.ones_like(term)", "-torch.ones_like(term)", gradients.right),
+        ("a penalty", "torch.full_like(term, Penalty.share)", "-torch.full_like(term, Penalty.share)", gradients.right),
     ],
 )
 def test_a_fault_is_seen(name, old, new, broken):

@@ -69,6 +69,11 @@ def peer_speeds(kind, tokens, settings):
     return ROPE_INIT_FUNCTIONS[kind](config, torch.device("cpu"), seq_len=tokens)[0]
 
 
+def positions(module, name="rope"):
+    """The cosines and sines that a model gives to its layers; name: of the function that makes them."""
+    return getattr(module, name)(torch.zeros(2, TOKENS, dtype=torch.long))
+
+
 def turned(x, speeds):
     """x (B, H, T, D) with the first half of its channels turned against the second."""
     angle = torch.arange(x.size(2))[:, None] * speeds
@@ -95,13 +100,15 @@ def turned(x, speeds):
 )  # fmt: skip
 def test_stretched_rotary_positions_are_those_of_transformers(name, kind, tokens, settings):
     x = cut(sequence())
-    found = getattr(module_of(f"positions/{name}"), name)(x)
+    module = module_of(f"positions/{name}")
+    found = module.rotate(x, positions(module, "rope" if name == "rope_ntk" else name))
     torch.testing.assert_close(found, turned(x, peer_speeds(kind, tokens, settings)))
 
 
 def test_partial_rotary_positions_leave_the_other_channels():
     x = cut(sequence())
-    found = module_of("positions/rope_partial").partial_rope(x)
+    module = module_of("positions/rope_partial")
+    found = module.partial_rope(x, positions(module))
     torch.testing.assert_close(found, torch.cat((turned(x[..., :8], 1e4 ** (-torch.arange(4) / 4)), x[..., 8:]), -1))
 
 
@@ -109,7 +116,8 @@ def test_neighbouring_pairs_are_complex_numbers_turned_by_the_position():
     x = cut(sequence())
     turns = torch.polar(torch.ones(TOKENS, 8), torch.arange(TOKENS)[:, None] * 1e4 ** (-torch.arange(8) / 8))
     expected = torch.view_as_real(torch.view_as_complex(x.unflatten(-1, (8, 2)).contiguous()) * turns).flatten(-2)
-    torch.testing.assert_close(module_of("positions/rope_interleaved").rope_pairs(x), expected)
+    module = module_of("positions/rope_interleaved")
+    torch.testing.assert_close(module.rotate_pairs(x, positions(module, "rope_pairs")), expected)
 
 
 def test_t5_buckets_are_those_of_transformers():
@@ -172,12 +180,12 @@ def test_rwkv_is_that_of_transformers():
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
 
 
-def read_by(mixer, x):
+def read_by(mixer, *inputs):
     """What a mixer hands to the norm per head, the last thing before its gate: (B, H, T, D)."""
     caught = {}
     norm = next(m for m in mixer.modules() if type(m).__name__.startswith("RMSNorm"))
     norm.register_forward_hook(lambda m, args, y: caught.update(x=args[0]))
-    mixer(x)
+    mixer(*inputs)
     return caught["x"]
 
 
@@ -218,13 +226,14 @@ def test_linear_attention_is_a_mean_of_the_values_by_products_of_features():
 
 def test_retention_weighs_by_powers_of_a_decay_per_head():
     """The parallel form of Sun et al. 2023, equations 5 and 8."""
-    ours, x = part(module_of("attention/retention"), "Retention"), sequence()
+    module, x = module_of("attention/retention"), sequence()
+    ours = part(module, "Retention")
     q, k = (turned(cut(y(x)), 1e4 ** (-torch.arange(8) / 8)) for y in (ours.q, ours.k))
     distance = torch.arange(TOKENS)[:, None] - torch.arange(TOKENS)
     decay = (1 - 2.0 ** (-5 - torch.arange(HEADS)))[:, None, None] ** distance
     y = ((q @ k.mT / 4) * decay).tril() @ cut(ours.v(x))
     expected = ours.out(F.silu(ours.gate(x)) * join(F.rms_norm(y, (16,), eps=1e-6)))
-    torch.testing.assert_close(ours(x), expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(ours(x, positions(module)), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_gated_linear_attention_forgets_channel_by_channel():
@@ -241,7 +250,8 @@ def test_gated_linear_attention_forgets_channel_by_channel():
 
 def test_differential_attention_subtracts_a_part_of_one_attention_from_another():
     """Ye et al. 2024, equation 1, with two heads of two times 16 channels."""
-    ours, x = part(module_of("attention/differential"), "DifferentialAttention"), sequence()
+    module, x = module_of("attention/differential"), sequence()
+    ours = part(module, "DifferentialAttention")
     speeds = 1e4 ** (-torch.arange(8) / 8)
     v = cut(ours.v(x), 2)
     first, second = (
@@ -249,19 +259,20 @@ def test_differential_attention_subtracts_a_part_of_one_attention_from_another()
         for q, k in zip(cut(ours.q(x), 2).chunk(2, -1), cut(ours.k(x), 2).chunk(2, -1), strict=True)
     )
     (share,) = (p for name, p in ours.named_parameters() if name.endswith("factor"))
-    torch.testing.assert_close(read_by(ours, x), first - share * second, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(read_by(ours, x, positions(module)), first - share * second, atol=1e-5, rtol=1e-4)
 
 
 def test_latent_attention_shares_a_latent_and_a_rotary_key():
     """DeepSeek-AI 2024, equations 9 to 19."""
-    ours, x = part(module_of("attention/mla"), "MLA"), sequence()
+    module, x = module_of("attention/mla"), sequence()
+    ours = part(module, "MLA")
     speeds = 1e4 ** (-torch.arange(4) / 4)
     q = cut(ours.q(x))
     latent = ours.kv_norm(ours.kv_down(x))
     k, v = cut(ours.k(latent)), cut(ours.v(latent))
     logits = q[..., :16] @ k.mT + turned(q[..., 16:], speeds) @ turned(ours.k_rope(x)[:, None], speeds).mT
     expected = ours.out(join(causal_softmax(logits / math.sqrt(24)) @ v))
-    torch.testing.assert_close(ours(x), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours(x, positions(module)), expected, atol=1e-5, rtol=1e-4)
 
 
 # ---- routers ------------------------------------------------------------------------------------------------------

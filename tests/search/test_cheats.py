@@ -13,6 +13,7 @@ import torch
 from foundry.compiler.emit import emit
 from foundry.compiler.load import load
 from foundry.data.corpus import CorpusError, load_corpus
+from foundry.data.order import windows as training_windows
 from foundry.dsl.check import check, load_program
 from foundry.dsl.source import shipped_genomes
 from foundry.evals import proxy
@@ -20,7 +21,6 @@ from foundry.evals.bits import windows
 from foundry.evals.proxy import LONGEST_CONTEXT, VALIDATION_CONTEXT, WINDOWS, evaluate
 from foundry.generate.genomes import random_genome
 from foundry.search.workers import Job, Workers
-from foundry.train.loop import batches
 from foundry.train.plan import plan_steps
 
 COMPUTE = 1.5e10
@@ -171,8 +171,8 @@ def test_genomes_that_differ_in_everything_see_the_same_windows_from_the_same_se
         module = load(emit(load_program(text)))
         steps = plan_steps(module, compute=3e5, compute_per_token=lambda context: 1.0, max_context=LONGEST_CONTEXT)
         found = []
-        for x, _ in batches(corpus.train, steps, 5, LONGEST_CONTEXT):
-            found += [row[:16].tolist() for row in x]
+        for batch in training_windows(corpus.train, steps, 5, LONGEST_CONTEXT):
+            found += [row[:16].tolist() for row in batch.x]
         starts.append(found[:40])
     assert starts[0] == starts[1]
     if "difficulty" not in random_genome(random.Random(1)):
@@ -292,8 +292,8 @@ def test_windows_are_drawn_by_the_harness_even_where_a_model_reseeds_torch(corpu
     seen = []
     for reseeded in (False, True):
         drawn = []
-        for x, _ in batches(corpus.train, steps, 11, LONGEST_CONTEXT):
-            drawn.append(x.numpy().copy())
+        for batch in training_windows(corpus.train, steps, 11, LONGEST_CONTEXT):
+            drawn.append(batch.x.numpy().copy())
             if reseeded:
                 torch.manual_seed(0)
                 np.random.seed(0)

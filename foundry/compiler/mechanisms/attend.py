@@ -15,9 +15,9 @@ def attend(q, k, v, scale=None, past=None):
     if past is not None:
         k, v = past.join(k, v)
     tokens, keys = q.size(2), k.size(2)
-    whole = tokens == keys
-    mask = None if whole else torch.ones(tokens, keys, dtype=torch.bool, device=q.device).tril(keys - tokens)
-    gqa = q.size(1) != k.size(1)
+    whole, mask, gqa = tokens == keys, None, q.size(1) != k.size(1)
+    if 1 < tokens < keys:
+        mask = torch.ones(tokens, keys, dtype=torch.bool, device=q.device).tril(keys - tokens)
     return F.scaled_dot_product_attention(q, k, v, mask, is_causal=whole, scale=scale, enable_gqa=gqa)
 
 
@@ -26,8 +26,11 @@ def attend_window(q, k, v, window, scale=None, past=None):
     if past is not None:
         k, v = past.join(k, v, keep=window)
     tokens, keys = q.size(2), k.size(2)
-    mask = torch.ones(tokens, keys, dtype=torch.bool, device=q.device)
-    mask = mask.tril(keys - tokens).triu(keys - tokens - window + 1)
+    if tokens == 1:
+        k, v, mask = k[..., -window:, :], v[..., -window:, :], None
+    else:
+        mask = torch.ones(tokens, keys, dtype=torch.bool, device=q.device)
+        mask = mask.tril(keys - tokens).triu(keys - tokens - window + 1)
     gqa = q.size(1) != k.size(1)
     return F.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=gqa)
 

@@ -6,6 +6,8 @@ import torch
 class Penalty(torch.autograd.Function):
     """x as it is; the backward pass starts from `term` too, as if it were added to the loss."""
 
+    share = 1.0  # of a step's tokens, where a pass sees but some of them
+
     @staticmethod
     def forward(ctx, x, term):
         ctx.save_for_backward(term)
@@ -14,7 +16,7 @@ class Penalty(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):
         (term,) = ctx.saved_tensors
-        return grad, torch.ones_like(term)
+        return grad, torch.full_like(term, Penalty.share)
 
 
 def average(x):

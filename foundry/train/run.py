@@ -195,7 +195,10 @@ def validation_steps(steps: int, count: int) -> set[int]:
 
 def note(one: Run, update: Update, pace: Pace, done: float, validated: bool) -> None:
     """A row of the journal, and a sample after a validation, which all processes take part in."""
-    text = sample(one) if validated and one.asked.sample else ""
+    text = ""
+    if validated and one.asked.sample:
+        with pace.inside("validation"):
+            text = sample(one)
     if one.journal is None:
         return
     progress, speed = one.progress, pace.speed()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +31,39 @@ def read_gguf_header(path: str | Path) -> dict[str, Any]:
     Raises:
         GGUFError: it is malformed. OSError: it cannot be read.
     """
+    with gguf_reader(path) as (_, keys, _):
+        return keys
+
+
+@contextmanager
+def gguf_reader(path: str | Path) -> Iterator[tuple[Reader, dict[str, Any], int]]:
+    """A reader that stands behind the keys, the keys with their values, and how many tensors the file claims.
+
+    Raises:
+        GGUFError: it is malformed, as far as it is read. OSError: it cannot be read.
+    """
     with Path(path).open("rb") as file:
         if file.read(4) != b"GGUF":
             raise GGUFError("not a GGUF file")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             try:
-                return _header(_Reader(data))
+                reader = Reader(data)
+                tensors, keys = _header(reader)
+                yield reader, keys, tensors
             except struct.error:
                 raise GGUFError("the file is cut short") from None
 
 
-def _header(reader: _Reader) -> dict[str, Any]:
-    version, _, keys = reader.numbers("IQQ", 1)
+def _header(reader: Reader) -> tuple[int, dict[str, Any]]:
+    version, tensors, keys = reader.numbers("IQQ", 1)
     if version not in VERSIONS:
         raise GGUFError(f"GGUF of version {version}; versions 2 and 3 are known")
     if keys > MOST_KEYS:
         raise GGUFError(f"its header claims {keys:,} keys")
-    return {reader.string(): reader.value(*reader.numbers("I", 1)) for _ in range(keys)}
+    return tensors, {reader.string(): reader.value(*reader.numbers("I", 1)) for _ in range(keys)}
 
 
-class _Reader:
+class Reader:
     """Values one after another. Every length is held against what is left of the file before it is believed."""
 
     def __init__(self, data: mmap.mmap):

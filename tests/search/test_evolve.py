@@ -188,11 +188,12 @@ def test_budgets_of_time_and_of_flop_are_kept(data, tmp_path, kind, amount):
     start = time.monotonic()
     result = evolve(settings(tmp_path / "run", data, budget=Budget(kind, amount)), lambda snapshot: None)
     rows = rows_of(tmp_path / "run")
-    if kind == "seconds":
+    assert rows
+    if kind == "seconds":  # how much fits in is the machine's business
         assert time.monotonic() - start < amount
     else:
         assert 0.6 * amount < sum(row["compute_budget"] for row in rows) <= amount
-    assert result.pairs >= 3
+        assert result.pairs >= 3
 
 
 # Trouble ------------------------------------------------------------------------------------------------------------

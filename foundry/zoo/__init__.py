@@ -1,0 +1,1 @@
+"""Public models in, trained models out."""

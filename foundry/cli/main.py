@@ -29,6 +29,7 @@ from foundry.cli import (
     tokenizers,
     training,
     variation,
+    zoo,
 )
 from foundry.cli.failures import BROKEN_PIPE, INTERRUPTED, MISUSE, Failure
 
@@ -82,6 +83,7 @@ for group in (
     proxies,
     serving,
     tokenizers,
+    zoo,
 ):
     group.register(app)
 

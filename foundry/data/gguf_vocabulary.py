@@ -84,7 +84,7 @@ def _byte_level(tokens: list[str], types: list[int], keys: Mapping[str, Any], pa
         raise TokenizerError(
             f"{path}: cuts words apart as {str(name)[:40]!r}, which is not known here; take the model's tokenizer.json"
         )
-    if not merges:
+    if not merges and keys.get("merges") != []:  # a vocabulary of bytes alone has an empty list
         raise TokenizerError(f"{path}: its tokenizer has no merges")
     cuts = [_split(pattern) for pattern in PATTERNS[name]]
     model = {

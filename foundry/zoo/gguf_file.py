@@ -26,7 +26,7 @@ from foundry.zoo.failure import ZooError
 MOST_TENSORS = 1 << 20
 MOST_AXES = 4  # as ggml has it
 ALIGNMENT = 32  # bytes, where a file does not say
-AT_ONCE = 1 << 22  # numbers that are unpacked or packed together: what it takes beside the tensor itself
+AT_ONCE = 1 << 20  # numbers that are unpacked or packed together: what it takes beside the tensor itself
 INSTALL = "pip install 'foundry[zoo]'"
 
 
@@ -49,7 +49,8 @@ KINDS = {
         Kind("F32", 0, 1, 4), Kind("F16", 1, 1, 2), Kind("BF16", 30, 1, 2),
         Kind("Q4_0", 2, 32, 18), Kind("Q4_1", 3, 32, 20), Kind("Q5_0", 6, 32, 22), Kind("Q5_1", 7, 32, 24),
         Kind("Q8_0", 8, 32, 34), Kind("Q2_K", 10, 256, 84), Kind("Q3_K", 11, 256, 110), Kind("Q4_K", 12, 256, 144),
-        Kind("Q5_K", 13, 256, 176), Kind("Q6_K", 14, 256, 210), Kind("IQ4_NL", 20, 32, 18), Kind("IQ4_XS", 23, 256, 136),
+        Kind("Q5_K", 13, 256, 176), Kind("Q6_K", 14, 256, 210), Kind("IQ4_NL", 20, 32, 18),
+        Kind("IQ4_XS", 23, 256, 136),
     )
 }  # fmt: skip
 NAMED = {kind.name: kind for kind in KINDS.values()}
@@ -189,7 +190,7 @@ def _in_pieces(packed: np.ndarray, held: Held) -> Tensor:
     found = torch.empty(prod(held.shape))
     rows = packed.reshape(-1, held.kind.size)
     for first in range(0, len(rows), blocks):
-        piece = torch.from_numpy(unpack(rows[first : first + blocks], kind).reshape(-1))
+        piece = torch.from_numpy(unpack(rows[first : first + blocks].reshape(1, -1), kind).reshape(-1))
         found[first * held.kind.block :][: len(piece)] = piece
     return found.reshape(held.shape)
 
@@ -205,7 +206,7 @@ def packed(tensor: Tensor, kind: Kind) -> Iterator[bytes]:
         if kind.name in PLAIN:
             yield piece.to(PLAIN[kind.name]).contiguous().view(torch.uint8).numpy().tobytes()
         else:
-            rows = piece.float().contiguous().numpy().reshape(-1, kind.block)
+            rows = piece.float().contiguous().numpy().reshape(1, -1)
             yield _quants().quantize(rows, _number_of(kind)).tobytes()
 
 

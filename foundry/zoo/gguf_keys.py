@@ -296,9 +296,7 @@ def _to_gemma(config: Config, name: str, period: int) -> dict[str, Any]:
         raise ZooError(f"gguf: query_pre_attn_scalar is {said:g}; llama.cpp computes with {scalar:g}")
     types: Any = config.get("layer_types") or _turns(config, period)
     if list(types) != _turns(config, period):
-        raise ZooError(
-            f"gguf: layer_types; in llama.cpp every {period}th layer attends to everything, the others do not"
-        )
+        raise ZooError(f"gguf: layer_types; in llama.cpp every {period}th layer attends to everything, and no other")
     return {"attention.sliding_window": whole(config, "sliding_window", 4096)}
 
 

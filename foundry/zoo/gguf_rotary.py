@@ -1,4 +1,4 @@
-"""Rotary positions in GGUF files: a few keys, and for Llama 3.1 and Phi-3 how much slower each pair of channels turns."""
+"""Rotary positions in GGUF files: a few keys, and in Llama 3.1 and Phi-3 a factor for each pair of channels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from foundry.zoo.failure import ZooError
 from foundry.zoo.family import Config
 from foundry.zoo.fields import number, whole
 from foundry.zoo.gguf_file import GGUF
-from foundry.zoo.rotary import ALIASES, settings
+from foundry.zoo.rotary import ALIASES, longrope_factor, settings
 
 LLAMA3, LONG, SHORT = "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight"
 ORIGINALS = [1 << n for n in range(4, 21)]  # lengths that a Llama 3.1 may have had before: 8192 in all that are public
@@ -82,9 +82,7 @@ def llama3_factors(rope: Mapping[str, float], theta: float, head_dim: int, origi
 def _longrope(file: GGUF, found: Mapping[str, Any]) -> dict[str, Any]:
     original, factor = found.get("scaling.original_context_length"), found.get("scaling.attn_factor")
     if LONG not in file.tensors or SHORT not in file.tensors or type(original) is not int or factor is None:
-        raise ZooError(
-            f"{file.path}: longrope without both lists of factors, the length before, or the attention factor"
-        )
+        raise ZooError(f"{file.path}: longrope lacks a list of factors, the length before, or the attention factor")
     lists = {"short_factor": file.read(SHORT), "long_factor": file.read(LONG)}
     return {
         "rope_type": "longrope",
@@ -113,13 +111,17 @@ def rope_keys(config: Config, head_dim: int) -> dict[str, Any]:
         return said
     if kind == "linear":
         return said | {"rope.scaling.type": "linear", "rope.scaling.factor": number(rope, "factor", above=0)}
-    if kind == "yarn" and _usual_yarn(rope):
-        original = whole(config, "original_max_position_embeddings", None) or whole(
-            rope, "original_max_position_embeddings"
-        )
-        said |= {"rope.scaling.type": "yarn", "rope.scaling.factor": number(rope, "factor", above=0)}
-        return said | {"rope.scaling.original_context_length": original}
-    raise ZooError(f"gguf: rope_type is {kind!r}, with these fields; there is a way for default, linear, llama3, yarn")
+    original = whole(config, "original_max_position_embeddings", None) or whole(
+        rope, "original_max_position_embeddings", None
+    )
+    before = {"rope.scaling.original_context_length": original}
+    if kind == "yarn" and original and _usual_yarn(rope):
+        return said | before | {"rope.scaling.type": "yarn", "rope.scaling.factor": number(rope, "factor", above=0)}
+    if kind == "longrope" and original and config.get("model_type") == "phi3":
+        return said | before | {"rope.scaling.attn_factor": longrope_factor(config, rope, original)}
+    raise ZooError(
+        f"gguf: rope_type is {kind!r}, as said here; known: default, linear, llama3, yarn and, in Phi-3, longrope"
+    )
 
 
 def _usual_yarn(rope: Mapping[str, Any]) -> bool:
@@ -135,7 +137,10 @@ def rope_tensors(config: Config, head_dim: int) -> dict[str, Tensor]:
         ZooError: a field is missing.
     """
     rope = settings(config)
-    if rope.get("rope_type", rope.get("type")) != "llama3":
+    kind = rope.get("rope_type", rope.get("type"))
+    if ALIASES.get(str(kind), kind) == "longrope":
+        return {LONG: torch.tensor(rope["long_factor"]).float(), SHORT: torch.tensor(rope["short_factor"]).float()}
+    if kind != "llama3":
         return {}
     fields = {name: number(rope, name, above=0) for name in ("factor", "low_freq_factor", "high_freq_factor")}
     theta = number(rope, "rope_theta", number(config, "rope_theta", 1e4, 0), 0)

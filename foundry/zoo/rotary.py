@@ -126,7 +126,7 @@ def _longrope(asked: _Asked) -> Rotary:
     context = None if short == long else original
     name = f"{asked.name}_turn"
     lines = (_limit(context) if context else "") + _divided(name, asked.theta, short)
-    return Rotary(name, lines, _longrope_factor(asked.config, asked.rope, original) ** 2, asked.dim, context)
+    return Rotary(name, lines, longrope_factor(asked.config, asked.rope, original) ** 2, asked.dim, context)
 
 
 KINDS: dict[str, Callable[[_Asked], Rotary]] = {
@@ -195,7 +195,8 @@ def _yarn_factor(rope: Mapping[str, Any], factor: float) -> float:
     return _mscale(factor, above) / _mscale(factor, below) if above and below else _mscale(factor)
 
 
-def _longrope_factor(config: Mapping[str, Any], rope: Mapping[str, Any], original: int) -> float:
+def longrope_factor(config: Mapping[str, Any], rope: Mapping[str, Any], original: int) -> float:
+    """What cosines and sines are multiplied with. Raises as `rotary` does."""
     said = number(rope, "attention_factor", None, 0)
     if said is not None:
         return said

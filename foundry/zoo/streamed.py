@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from foundry.zoo.failure import ZooError
-from foundry.zoo.moves import Move
+from foundry.zoo.moves import Move, Tensors
 
 Read = Callable[[str], Tensor]
 Shapes = Mapping[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -58,9 +58,10 @@ def moved(moves: Sequence[Move], shapes: Shapes, read: Read, *, back: bool = Fal
     """What moves make of tensors of theirs (or, `back`, of ours), whose dtypes and shapes are `shapes`.
 
     Raises:
-        ZooError: a tensor is missing, or has a shape that a move can do nothing with; when read: a weight is not finite.
+        ZooError: a tensor is missing, or its shape does not fit a move; when read: a weight is not finite.
     """
-    groups, found = [], {}
+    groups: list[tuple[tuple[str, ...], Callable[[], list[Tensor]]]] = []
+    found: dict[str, tuple[torch.dtype, tuple[int, ...]]] = {}
     for move in moves:
         taken, given = (move.ours, move.theirs) if back else (move.theirs, move.ours)
         way = move.way.back if back else move.way.there
@@ -77,9 +78,7 @@ def moved(moves: Sequence[Move], shapes: Shapes, read: Read, *, back: bool = Fal
     return Streamed(groups, found)
 
 
-def _maker(
-    way: Callable[[list[Tensor]], list[Tensor]], taken: tuple[str, ...], read: Read
-) -> Callable[[], list[Tensor]]:
+def _maker(way: Callable[[Tensors], list[Tensor]], taken: tuple[str, ...], read: Read) -> Callable[[], list[Tensor]]:
     def make() -> list[Tensor]:
         tensors = [read(name) for name in taken]
         for name, tensor in zip(taken, tensors, strict=True):

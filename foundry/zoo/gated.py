@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from foundry.zoo.activations import likely
@@ -80,11 +80,14 @@ def prefixes(config: Config) -> tuple[str, list[str]]:
     return arranged(whole(config, "num_hidden_layers") * ["block"])
 
 
-def renamed(config: Config, parts: dict[str, str], biased: Iterable[str], tied: bool) -> list[Move]:
-    """Every tensor of a model under another name. parts: of a layer. biased: those of them that have a bias."""
+def renamed(
+    config: Config, parts: dict[str, str], biased: Iterable[str], tied: bool, places: Sequence[str] | None = None
+) -> list[Move]:
+    """Every tensor of a model under another name. parts: of a layer. biased: those of them that have a bias. places:
+    where each layer is, if they are not all equal."""
     biased = set(biased)
     moves = [same("model.embed_tokens.weight", "embed.weight")]
-    for n, ours in enumerate(prefixes(config)[1]):
+    for n, ours in enumerate(prefixes(config)[1] if places is None else places):
         for theirs, part in parts.items():
             for kind in ("weight", "bias") if theirs in biased else ("weight",):
                 moves.append(same(f"model.layers.{n}.{theirs}.{kind}", f"{ours}.{part}.{kind}"))

@@ -84,10 +84,12 @@ def _longrope(file: GGUF, found: Mapping[str, Any]) -> dict[str, Any]:
     if LONG not in file.tensors or SHORT not in file.tensors or type(original) is not int or factor is None:
         raise ZooError(f"{file.path}: longrope lacks a list of factors, the length before, or the attention factor")
     lists = {"short_factor": file.read(SHORT), "long_factor": file.read(LONG)}
+    times = round(original ** (factor**2 - 1), 3)  # the stretch that gives this attention factor by the usual formula
+    usual = math.isclose(longrope_factor({}, {"factor": times}, original), factor, rel_tol=1e-6)
     return {
         "rope_type": "longrope",
         "original_max_position_embeddings": original,
-        "attention_factor": _short(factor),
+        **({"factor": times} if usual else {"attention_factor": _short(factor)}),
         **{name: [_short(value) for value in values.tolist()] for name, values in lists.items()},
     }
 

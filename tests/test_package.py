@@ -64,7 +64,7 @@ def test_files_that_the_documentation_names_exist(page):
 
 def test_rooms_import_downwards_only():
     rooms = (
-        "dsl", "generate", "compiler", "data", "train", "decode", "serve", "evals", "search", "testing", "cli",
+        "dsl", "generate", "compiler", "data", "train", "zoo", "decode", "serve", "evals", "search", "testing", "cli",
     )  # fmt: skip
     for height, room in enumerate(rooms):
         for path in (Path(foundry.__file__).parent / room).rglob("*.py"):

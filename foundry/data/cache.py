@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -42,11 +43,15 @@ def build_folder(folder: Path, write: Callable[[Path], None]) -> None:
         building = Path(space, "new")
         building.mkdir()
         write(building)
-        try:
-            building.rename(folder)
-        except OSError:
-            if not folder.exists():
-                raise
+        while True:
+            try:
+                building.rename(folder)
+                return
+            except OSError as error:
+                if folder.exists():
+                    return
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # else another stood there and has just gone
+                    raise
 
 
 def checksum(data: np.ndarray) -> str:
